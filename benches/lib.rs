@@ -1,0 +1,1 @@
+//! Layer shapes of real networks, shared by the benches.

@@ -1,0 +1,2 @@
+//! The `depthwise` binary.
+fn main() {}

@@ -1,0 +1,75 @@
+//! What every layer *is*: attributes, shape inference, cost, and a naive reference; and the graph
+//! that layers form.
+//!
+//! Nothing here is fast and nothing here runs in production: [`Layer::reference`] is the truth
+//! that kernels, passes and importers are tested against.
+//!
+//! Pictures are NHWC. A layout change is an explicit [`Transpose`].
+
+pub mod ir;
+mod layer;
+mod op;
+
+mod activate;
+mod batch_norm;
+mod binary;
+mod cast;
+mod concat;
+mod constant_of_shape;
+mod conv2d;
+mod dense;
+mod depthwise_conv2d;
+mod expand;
+mod gather;
+mod matmul;
+mod pad;
+mod padding;
+mod pool2d;
+mod prelu;
+mod range;
+mod reduce;
+mod reshape;
+mod resize;
+mod select;
+mod separable_conv2d;
+mod shape_of;
+mod slice;
+mod softmax;
+mod split;
+mod tile;
+mod transpose;
+mod unary;
+
+pub use activate::Activate;
+pub use batch_norm::BatchNorm;
+pub use binary::{Binary, BinaryFn};
+pub use cast::Cast;
+pub use concat::Concat;
+pub use constant_of_shape::ConstantOfShape;
+pub use conv2d::Conv2d;
+pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2d;
+pub use expand::Expand;
+pub use gather::Gather;
+pub use layer::{Arg, Cost, Layer, LayerError, TensorType};
+pub use matmul::MatMul;
+pub use op::Op;
+pub use pad::{Pad, PadMode};
+pub use padding::Padding;
+pub use pool2d::{Pool2d, PoolKind};
+pub use prelu::PRelu;
+pub use range::Range;
+pub use reduce::{ArgExtreme, Reduce, ReduceFn};
+pub use reshape::{Flatten, Reshape, Squeeze, Unsqueeze};
+pub use resize::{Coordinates, NearestRounding, Resize, ResizeMode};
+pub use select::Select;
+pub use separable_conv2d::SeparableConv2d;
+pub use shape_of::ShapeOf;
+pub use slice::Slice;
+pub use softmax::Softmax;
+pub use split::{Split, SplitParts};
+pub use tile::Tile;
+pub use transpose::Transpose;
+pub use unary::{Unary, UnaryFn};
+
+pub use depthwise_tensor::Activation;

@@ -1,0 +1,94 @@
+//! The closed list of layers.
+
+use crate::*;
+
+macro_rules! ops {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// One operation of a [`Graph`](ir::Graph): a layer with its attributes.
+        #[derive(Clone, Debug, PartialEq)]
+        #[non_exhaustive]
+        pub enum Op {
+            $($(#[$doc])* $name($name),)*
+        }
+
+        impl Op {
+            /// What the operation means.
+            pub fn layer(&self) -> &dyn Layer {
+                match self {
+                    $(Op::$name(layer) => layer,)*
+                }
+            }
+        }
+
+        $(impl From<$name> for Op {
+            fn from(layer: $name) -> Op {
+                Op::$name(layer)
+            }
+        })*
+    };
+}
+
+ops! {
+    /// See [`Activate`](crate::Activate).
+    Activate,
+    /// See [`ArgExtreme`](crate::ArgExtreme).
+    ArgExtreme,
+    /// See [`BatchNorm`](crate::BatchNorm).
+    BatchNorm,
+    /// See [`Binary`](crate::Binary).
+    Binary,
+    /// See [`Cast`](crate::Cast).
+    Cast,
+    /// See [`Concat`](crate::Concat).
+    Concat,
+    /// See [`ConstantOfShape`](crate::ConstantOfShape).
+    ConstantOfShape,
+    /// See [`Conv2d`](crate::Conv2d).
+    Conv2d,
+    /// See [`Dense`](crate::Dense).
+    Dense,
+    /// See [`DepthwiseConv2d`](crate::DepthwiseConv2d).
+    DepthwiseConv2d,
+    /// See [`Expand`](crate::Expand).
+    Expand,
+    /// See [`Flatten`](crate::Flatten).
+    Flatten,
+    /// See [`Gather`](crate::Gather).
+    Gather,
+    /// See [`MatMul`](crate::MatMul).
+    MatMul,
+    /// See [`PRelu`](crate::PRelu).
+    PRelu,
+    /// See [`Pad`](crate::Pad).
+    Pad,
+    /// See [`Pool2d`](crate::Pool2d).
+    Pool2d,
+    /// See [`Range`](crate::Range).
+    Range,
+    /// See [`Reduce`](crate::Reduce).
+    Reduce,
+    /// See [`Reshape`](crate::Reshape).
+    Reshape,
+    /// See [`Resize`](crate::Resize).
+    Resize,
+    /// See [`Select`](crate::Select).
+    Select,
+    /// See [`ShapeOf`](crate::ShapeOf).
+    ShapeOf,
+    /// See [`Slice`](crate::Slice).
+    Slice,
+    /// See [`Softmax`](crate::Softmax).
+    Softmax,
+    /// See [`Split`](crate::Split).
+    Split,
+    /// See [`Squeeze`](crate::Squeeze).
+    Squeeze,
+    /// See [`Tile`](crate::Tile).
+    Tile,
+    /// See [`Transpose`](crate::Transpose).
+    Transpose,
+    /// See [`Unary`](crate::Unary).
+    Unary,
+    /// See [`Unsqueeze`](crate::Unsqueeze).
+    Unsqueeze,
+}
