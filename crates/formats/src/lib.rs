@@ -1,1 +1,15 @@
-//! formats
+//! Model and weight files: ONNX, safetensors and PyTorch checkpoints.
+//!
+//! Files are data from strangers. Reading one executes nothing, allocates no more than a small
+//! multiple of the file's size, and ends in a value or a typed error.
+//!
+//! | module | file | gives |
+//! |---|---|---|
+//! | [`safetensors`] | `.safetensors` | [`Weights`], read and written |
+#![forbid(unsafe_code)]
+
+mod file;
+pub mod safetensors;
+mod weights;
+
+pub use weights::Weights;
