@@ -53,9 +53,8 @@ mod tests {
 
     #[test]
     fn the_odd_row_goes_to_the_end_or_the_start() {
-        let of = |p: Padding, side| {
-            p.resolve(Hw::square(side), Hw::square(3), Hw::square(2), Hw::ONE)
-        };
+        let of =
+            |p: Padding, side| p.resolve(Hw::square(side), Hw::square(3), Hw::square(2), Hw::ONE);
         assert_eq!(of(Padding::Same, 4), Pad2d { top: 0, left: 0, bottom: 1, right: 1 });
         assert_eq!(of(Padding::SameLower, 4), Pad2d { top: 1, left: 1, bottom: 0, right: 0 });
         assert_eq!(of(Padding::Same, 5), Pad2d::all(1));

@@ -62,8 +62,20 @@ impl Activation {
         match self {
             Activation::Identity => x,
             Activation::Clip { min, max } => clip(x, min.into(), max.into()),
-            Activation::LeakyRelu { alpha } => if x < 0.0 { f64::from(alpha) * x } else { x },
-            Activation::Elu { alpha } => if x < 0.0 { f64::from(alpha) * x.exp_m1() } else { x },
+            Activation::LeakyRelu { alpha } => {
+                if x < 0.0 {
+                    f64::from(alpha) * x
+                } else {
+                    x
+                }
+            }
+            Activation::Elu { alpha } => {
+                if x < 0.0 {
+                    f64::from(alpha) * x.exp_m1()
+                } else {
+                    x
+                }
+            }
             Activation::Sigmoid => sigmoid(x),
             Activation::Tanh => x.tanh(),
             Activation::HardSigmoid { alpha, beta } => {
@@ -76,7 +88,13 @@ impl Activation {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
                 0.5 * x * (1.0 + inner.tanh())
             }
-            Activation::Softplus => if x > 30.0 { x } else { x.exp().ln_1p() },
+            Activation::Softplus => {
+                if x > 30.0 {
+                    x
+                } else {
+                    x.exp().ln_1p()
+                }
+            }
         }
     }
 

@@ -18,7 +18,7 @@ pub enum ShapeError {
     TooLarge(Vec<usize>),
     /// Two shapes that do not broadcast.
     #[error("shapes {0} and {1} do not broadcast")]
-    Broadcast(Shape, Shape),
+    Broadcast(Box<Shape>, Box<Shape>),
 }
 
 /// The extents of a tensor, outermost first; up to [`MAX_RANK`] of them, without allocation.
@@ -131,7 +131,7 @@ pub fn broadcast(a: &Shape, b: &Shape) -> Result<Shape, ShapeError> {
             (x, y) if x == y => x,
             (1, y) => y,
             (x, 1) => x,
-            _ => return Err(ShapeError::Broadcast(*a, *b)),
+            _ => return Err(ShapeError::Broadcast(Box::new(*a), Box::new(*b))),
         };
     }
     Shape::new(&dims[..rank])

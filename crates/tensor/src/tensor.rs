@@ -15,7 +15,7 @@ pub enum TensorError {
     #[error("{shape} of {dtype} takes {want} bytes, but {got} were given")]
     Length {
         /// Extents asked for.
-        shape: Shape,
+        shape: Box<Shape>,
         /// Element type asked for.
         dtype: DType,
         /// Bytes that these take.
@@ -60,9 +60,14 @@ impl Tensor {
     pub fn new(dtype: DType, shape: Shape, data: Bytes) -> Result<Tensor, TensorError> {
         let want = shape.elements() * dtype.size_bytes();
         if data.len() != want {
-            return Err(TensorError::Length { shape, dtype, want, got: data.len() });
+            return Err(TensorError::Length {
+                shape: Box::new(shape),
+                dtype,
+                want,
+                got: data.len(),
+            });
         }
-        let aligned = data.as_ptr() as usize % dtype.size_bytes() == 0;
+        let aligned = (data.as_ptr() as usize).is_multiple_of(dtype.size_bytes());
         let data = if aligned { data } else { AlignedBuf::copy_of(&data)?.into_bytes() };
         Ok(Tensor { dtype, shape, data })
     }

@@ -45,12 +45,7 @@ impl<'g> GraphEdit<'g> {
     }
 
     /// Gives a node another operation and other inputs; its outputs stay.
-    pub fn replace_node(
-        &mut self,
-        id: NodeId,
-        op: impl Into<Op>,
-        inputs: Vec<Option<ValueId>>,
-    ) {
+    pub fn replace_node(&mut self, id: NodeId, op: impl Into<Op>, inputs: Vec<Option<ValueId>>) {
         self.changed = true;
         let node = &mut self.graph.nodes[id.index()];
         node.op = op.into();
@@ -135,8 +130,7 @@ enum Visit {
 
 fn live_nodes(graph: &Graph) -> Vec<bool> {
     let mut live = vec![false; graph.nodes.len()];
-    let mut stack: Vec<NodeId> =
-        graph.outputs.iter().filter_map(|&v| graph.producer(v)).collect();
+    let mut stack: Vec<NodeId> = graph.outputs.iter().filter_map(|&v| graph.producer(v)).collect();
     while let Some(id) = stack.pop() {
         if !std::mem::replace(&mut live[id.index()], true) {
             let inputs = graph.node(id).inputs.iter().flatten();
@@ -147,7 +141,8 @@ fn live_nodes(graph: &Graph) -> Vec<bool> {
 }
 
 fn renumber(graph: &mut Graph, order: &[NodeId]) {
-    let mut old: Vec<Option<Node>> = std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();
+    let mut old: Vec<Option<Node>> =
+        std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();
     graph.nodes = order.iter().filter_map(|id| old[id.index()].take()).collect();
     for (index, node) in graph.nodes.iter().enumerate() {
         for (output, value) in node.outputs.iter().enumerate() {

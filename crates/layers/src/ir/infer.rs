@@ -101,13 +101,9 @@ pub fn infer_types(graph: &Graph, input_shapes: &[Shape]) -> Result<Types, Infer
     }
     for node in graph.nodes() {
         let layer = node.op.layer();
-        let fail = |source| InferError::Layer {
-            node: node.name.clone(),
-            kind: layer.kind(),
-            source,
-        };
-        let constant =
-            |id: ValueId| graph.constant(id).or_else(|| found.constants.get(&id));
+        let fail =
+            |source| InferError::Layer { node: node.name.clone(), kind: layer.kind(), source };
+        let constant = |id: ValueId| graph.constant(id).or_else(|| found.constants.get(&id));
         let args: Vec<Option<Arg<'_>>> = node
             .inputs
             .iter()

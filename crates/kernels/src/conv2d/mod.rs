@@ -1,0 +1,1 @@
+//! Convolution of any kernel size, as an implicit matrix product.

@@ -1,0 +1,1 @@
+//! Functions of one or two operands, element by element.

@@ -1,0 +1,1 @@
+//! Matrix product: pointwise convolutions and dense layers.

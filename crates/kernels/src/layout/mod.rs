@@ -1,0 +1,1 @@
+//! Elements moved without arithmetic: transpose, concat, slice, pad, gather, copy.

@@ -1,0 +1,1 @@
+//! Exponentials normalised to sum 1.
