@@ -279,7 +279,6 @@ impl Program {
             return;
         }
         let walk = |me: usize, finished: &mut dyn FnMut(usize)| {
-            let base = base;
             let _guard = PoisonOnPanic(&state.poisoned);
             for (index, step) in self.steps.iter().enumerate() {
                 let chunks = step.op.chunks();
