@@ -6,10 +6,12 @@
 //! | module | file | gives |
 //! |---|---|---|
 //! | [`safetensors`] | `.safetensors` | [`Weights`], read and written |
+//! | [`torch`] | `.pth`, `.pt` state dicts | [`Weights`] |
 #![forbid(unsafe_code)]
 
 mod file;
 pub mod safetensors;
+pub mod torch;
 mod weights;
 
 pub use weights::Weights;
