@@ -1,1 +1,3 @@
 //! Layer shapes of real networks, shared by the benches.
+
+#![forbid(unsafe_code)]

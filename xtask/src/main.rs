@@ -1,2 +1,33 @@
-//! Tasks of the workspace.
-fn main() {}
+//! Tasks of the workspace: `cargo xtask TASK`. One file per task.
+
+#![forbid(unsafe_code)]
+
+mod ci;
+mod tidy;
+mod workspace;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the workspace", disable_help_subcommand = true)]
+enum Task {
+    /// Everything that must pass before a change lands
+    Ci(ci::Args),
+    /// The rules of the house that a script can see
+    Tidy(tidy::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Task::parse() {
+        Task::Ci(args) => ci::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
