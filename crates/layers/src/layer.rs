@@ -2,6 +2,7 @@
 
 use depthwise_tensor::{DType, Shape, ShapeError, Tensor, TensorError};
 use std::fmt;
+use std::ops::Range;
 
 /// The type of a value: dtype and concrete extents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,9 +147,20 @@ pub trait Layer: fmt::Debug {
         0
     }
 
+    /// Positions of the inputs that training changes, where they are constants: weights, biases,
+    /// scales.
+    fn weights(&self) -> Range<usize> {
+        0..0
+    }
+
     /// The outputs, computed naively: in `f64` and rounded once, or in exact integers.
     ///
     /// # Errors
     /// [`LayerError`] where [`Layer::infer`] refuses the inputs.
     fn reference(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, LayerError>;
+}
+
+/// `elements` times all of `factors`, at most `u64::MAX`.
+pub(crate) fn product(elements: usize, factors: &[usize]) -> u64 {
+    factors.iter().fold(elements as u64, |product, &factor| product.saturating_mul(factor as u64))
 }

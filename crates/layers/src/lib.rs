@@ -6,9 +6,14 @@
 //!
 //! Pictures are NHWC. A layout change is an explicit [`Transpose`].
 
+#![forbid(unsafe_code)]
+
+mod check;
 pub mod ir;
 mod layer;
 mod op;
+mod reference;
+mod window;
 
 mod activate;
 mod batch_norm;
@@ -61,11 +66,11 @@ pub use prelu::PRelu;
 pub use range::Range;
 pub use reduce::{ArgExtreme, Reduce, ReduceFn};
 pub use reshape::{Flatten, Reshape, Squeeze, Unsqueeze};
-pub use resize::{Coordinates, NearestRounding, Resize, ResizeMode};
+pub use resize::{Coordinates, NearestRounding, Resize, ResizeAxis, ResizeMode};
 pub use select::Select;
-pub use separable_conv2d::SeparableConv2d;
+pub use separable_conv2d::{SeparableConv2d, SeparableOperands};
 pub use shape_of::ShapeOf;
-pub use slice::Slice;
+pub use slice::{Slice, SliceAxis};
 pub use softmax::Softmax;
 pub use split::{Split, SplitParts};
 pub use tile::Tile;

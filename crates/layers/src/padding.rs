@@ -35,8 +35,10 @@ impl Padding {
             Padding::SameLower => true,
         };
         let axis = |input: usize, kernel: usize, stride: usize, dilation: usize| {
-            let last = input.div_ceil(stride).saturating_sub(1) * stride;
-            let reach = last + dilation * (kernel - 1) + 1;
+            let stride = stride.max(1);
+            let last = input.div_ceil(stride).saturating_sub(1).saturating_mul(stride);
+            let reach = dilation.saturating_mul(kernel.saturating_sub(1)).saturating_add(1);
+            let reach = last.saturating_add(reach);
             let total = reach.saturating_sub(input);
             let small = total / 2;
             if lower { (total - small, small) } else { (small, total - small) }

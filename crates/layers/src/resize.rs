@@ -1,5 +1,10 @@
 //! Interpolation to another size.
 
+use crate::check::{Inputs, extents, invalid};
+use crate::reference::{Operands, collect, from_f64, position, rearrange};
+use crate::{Arg, Layer, LayerError, TensorType};
+use depthwise_tensor::{DType, Shape, Tensor};
+
 /// How values between samples are found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -56,4 +61,208 @@ pub struct Resize {
     pub mode: ResizeMode,
     /// The mapping of positions.
     pub coordinates: Coordinates,
+}
+
+/// One axis of a [`Resize`], its sizes resolved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ResizeAxis {
+    /// Extent of x.
+    pub input: usize,
+    /// Extent of y.
+    pub output: usize,
+    /// The scale that was given, or `output / input`.
+    pub scale: f64,
+}
+
+impl ResizeAxis {
+    /// Whether nothing changes along the axis.
+    pub fn is_identity(&self) -> bool {
+        self.input == self.output && self.scale == 1.0
+    }
+
+    /// `o / scale`, without the rounding of the scale where that is a ratio of the extents.
+    fn shrink(&self, o: f64) -> f64 {
+        let (input, output) = (self.input as f64, self.output as f64);
+        if self.scale == output / input { o * input / output } else { o / self.scale }
+    }
+}
+
+impl Resize {
+    /// Every axis of `x`, with exactly one of sizes and scales given. The product `input * scale`
+    /// is rounded to `f32` before the floor, as ONNX Runtime does: 3 at scale 1.6666666 makes 5.
+    ///
+    /// # Errors
+    /// [`LayerError::Invalid`] where the list does not fit the rank, a scale is not positive, or
+    /// there is nothing to interpolate.
+    pub fn resolve(
+        &self,
+        x: &Shape,
+        sizes: Option<&[i64]>,
+        scales: Option<&[f32]>,
+    ) -> Result<Vec<ResizeAxis>, LayerError> {
+        let kind = KIND;
+        let (count, axes): (usize, Vec<ResizeAxis>) = match (sizes, scales) {
+            (Some(sizes), None) => {
+                let axis = |(&input, output): (&usize, usize)| {
+                    let scale = output as f64 / input as f64;
+                    ResizeAxis { input, output, scale }
+                };
+                (sizes.len(), x.iter().zip(extents(kind, sizes)?).map(axis).collect())
+            }
+            (None, Some(scales)) => {
+                if let Some(scale) = scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
+                    return Err(invalid!(kind, "scale {scale} is not positive"));
+                }
+                let axis = |(&input, &scale): (&usize, &f32)| {
+                    let output = (input as f32 * scale).floor() as usize;
+                    ResizeAxis { input, output, scale: scale.into() }
+                };
+                (scales.len(), x.iter().zip(scales).map(axis).collect())
+            }
+            _ => return Err(invalid!(kind, "takes sizes or scales, exactly one of the two")),
+        };
+        if count != x.rank() {
+            return Err(invalid!(kind, "{count} sizes or scales for {} dimensions", x.rank()));
+        }
+        match axes.iter().find(|a| a.input == 0 && a.output > 0) {
+            Some(axis) => Err(invalid!(kind, "no elements to make {} of", axis.output)),
+            None => Ok(axes),
+        }
+    }
+
+    /// The input coordinate of output position `o`, not clamped to the input.
+    pub fn coordinate(&self, axis: &ResizeAxis, o: usize) -> f64 {
+        let (input, output) = (axis.input as f64, axis.output as f64);
+        let o = o as f64;
+        let half_pixel = axis.shrink(o + 0.5) - 0.5;
+        match self.coordinates {
+            Coordinates::HalfPixel => half_pixel,
+            Coordinates::HalfPixelSymmetric => {
+                // The exact output size and the rounded one share their centre.
+                let adjustment = output / (axis.scale * input);
+                input / 2.0 * (1.0 - adjustment) + half_pixel
+            }
+            Coordinates::PytorchHalfPixel if axis.output == 1 => 0.0,
+            Coordinates::PytorchHalfPixel => half_pixel,
+            Coordinates::AlignCorners if axis.output == 1 => 0.0,
+            Coordinates::AlignCorners => o * (input - 1.0) / (output - 1.0),
+            Coordinates::Asymmetric => axis.shrink(o),
+        }
+    }
+
+    /// The samples that make up output position `o` of an axis, with their weights: 1 of
+    /// nearest, 2 of linear, 4 of cubic. Samples past an end are those of the end; a position may
+    /// stand twice.
+    pub fn taps(&self, axis: &ResizeAxis, o: usize) -> Vec<(usize, f64)> {
+        let x = self.coordinate(axis, o);
+        let last = axis.input as f64 - 1.0;
+        let sample = |at: f64| at.clamp(0.0, last) as usize;
+        match self.mode {
+            ResizeMode::Nearest(rounding) => vec![(sample(rounding.round(x)), 1.0)],
+            ResizeMode::Linear => {
+                let x = x.clamp(0.0, last);
+                let t = x - x.floor();
+                vec![(sample(x), 1.0 - t), (sample(x.floor() + 1.0), t)]
+            }
+            ResizeMode::Cubic { a, exclude_outside } => {
+                let t = x - x.floor();
+                let mut taps: Vec<(usize, f64)> = [-1.0, 0.0, 1.0, 2.0]
+                    .into_iter()
+                    .map(|step: f64| {
+                        let at = x.floor() + step;
+                        let inside = (0.0..=last).contains(&at) || !exclude_outside;
+                        (sample(at), if inside { keys(a.into(), (step - t).abs()) } else { 0.0 })
+                    })
+                    .collect();
+                if exclude_outside {
+                    let sum: f64 = taps.iter().map(|tap| tap.1).sum();
+                    taps.iter_mut().for_each(|tap| tap.1 /= sum);
+                }
+                taps
+            }
+        }
+    }
+}
+
+impl NearestRounding {
+    fn round(self, x: f64) -> f64 {
+        match self {
+            NearestRounding::RoundPreferFloor => (x - 0.5).ceil(),
+            NearestRounding::RoundPreferCeil => (x + 0.5).floor(),
+            NearestRounding::Floor => x.floor(),
+            NearestRounding::Ceil => x.ceil(),
+        }
+    }
+}
+
+/// Keys' cubic convolution kernel at distance `d`.
+fn keys(a: f64, d: f64) -> f64 {
+    if d <= 1.0 {
+        ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
+    } else if d < 2.0 {
+        ((a * d - 5.0 * a) * d + 8.0 * a) * d - 4.0 * a
+    } else {
+        0.0
+    }
+}
+
+const KIND: &str = "Resize";
+
+impl Layer for Resize {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn infer(&self, inputs: &[Option<Arg<'_>>]) -> Result<Vec<TensorType>, LayerError> {
+        let inputs = Inputs::new(KIND, inputs, "2 or 3", &[0], 3)?;
+        let x = match self.mode {
+            ResizeMode::Nearest(_) => inputs.any(0)?.ty,
+            _ => inputs.float(0)?.ty,
+        };
+        let sizes = inputs.opt_ints(1)?;
+        let scales = match inputs.opt(2) {
+            None => None,
+            Some(_) => {
+                let arg = inputs.typed(2, "f32", |d| d == DType::F32)?;
+                Some(arg.value.ok_or(LayerError::NotConstant { layer: KIND, input: 2 })?.to_f32())
+            }
+        };
+        let axes = self.resolve(&x.shape, sizes.as_deref(), scales.as_deref())?;
+        let dims: Vec<usize> = axes.iter().map(|a| a.output).collect();
+        Ok(vec![TensorType::new(x.dtype, &dims)?])
+    }
+
+    fn reference(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, LayerError> {
+        let operands = Operands::new(self, inputs)?;
+        let (x, ty) = (operands.get(0), operands.output());
+        let sizes = operands.opt(1).map(Tensor::to_i64);
+        let scales = operands.opt(2).map(Tensor::to_f32);
+        let axes = self.resolve(x.shape(), sizes.as_deref(), scales.as_deref())?;
+        if let ResizeMode::Nearest(_) = self.mode {
+            let y = rearrange(x, ty.shape, &[], |index| {
+                let sources = axes.iter().zip(index).map(|(axis, &o)| self.taps(axis, o)[0].0);
+                Some(position(x.shape(), &sources.collect::<Vec<_>>()))
+            })?;
+            return Ok(vec![y]);
+        }
+        let mut shape = *x.shape();
+        let mut values = x.to_f64().into_owned();
+        for (at, axis) in axes.iter().enumerate().filter(|(_, axis)| !axis.is_identity()) {
+            let mut dims = shape.to_vec();
+            dims[at] = axis.output;
+            let next = Shape::new(&dims)?;
+            values = collect(&next, |index| {
+                let mut source = index.to_vec();
+                let taps = self.taps(axis, index[at]).into_iter();
+                taps.filter(|tap| tap.1 != 0.0)
+                    .map(|(i, weight)| {
+                        source[at] = i;
+                        weight * values[position(&shape, &source)]
+                    })
+                    .sum()
+            })?;
+            shape = next;
+        }
+        Ok(vec![from_f64(ty, values)?])
+    }
 }

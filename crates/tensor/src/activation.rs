@@ -142,7 +142,7 @@ fn sigmoid(x: f64) -> f64 {
 
 /// The error function to double precision: Maclaurin series near zero, continued fraction of the
 /// complement beyond (Abramowitz and Stegun 7.1.5 and 7.1.14).
-fn erf(x: f64) -> f64 {
+pub fn erf(x: f64) -> f64 {
     let a = x.abs();
     if x.is_nan() {
         return x;

@@ -95,7 +95,8 @@ impl ConvGeometry {
     /// Multiply-accumulate steps, taps in the padding counted (the usual, nominal count).
     pub const fn macs(&self) -> u64 {
         let per_output = self.kernel.area() * (self.input.c / self.groups);
-        self.output.pixels() as u64 * self.output.c as u64 * per_output as u64
+        let outputs = self.output.pixels() as u64 * self.output.c as u64;
+        outputs.saturating_mul(per_output as u64)
     }
 
     /// Whether this is a 1x1 convolution with stride 1, no padding and one group: a matrix product.

@@ -21,7 +21,7 @@ mod rows;
 mod shape;
 mod tensor;
 
-pub use activation::Activation;
+pub use activation::{Activation, erf};
 pub use arena::Arena;
 pub use buf::AlignedBuf;
 pub use dtype::{DType, Element};

@@ -4,6 +4,7 @@
 //! a constant, or an output of a node, and nodes stand in an order in which every value is
 //! defined before it is used.
 
+mod cost;
 mod edit;
 mod graph;
 mod infer;
