@@ -1,1 +1,116 @@
 //! Helpers that several families share at one ISA: load, store, transpose. No algorithms.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub(crate) use scalar::Scalar;
+
+use crate::act;
+use depthwise_tensor::Activation;
+
+/// A pulp token with what the `f32` kernels need beyond it.
+///
+/// Bodies that take a token are `#[inline(always)]`, and the token is made inside a function with
+/// the matching `#[target_feature]`: only there do the operations become single instructions.
+pub(crate) trait SimdF32: pulp::Simd {
+    /// `a * b + c`: rounded once where the level has FMA, else twice. Never a library call.
+    fn fma(self, a: Self::f32s, b: Self::f32s, c: Self::f32s) -> Self::f32s;
+
+    /// The larger of the two lanes, NaN where either is NaN.
+    #[cfg_attr(not(test), expect(dead_code))]
+    fn max_or_nan(self, a: Self::f32s, b: Self::f32s) -> Self::f32s;
+
+    /// `min(max(x, lo), hi)`, NaN where `x` is NaN. The bounds are no NaN.
+    fn clamp(self, x: Self::f32s, lo: Self::f32s, hi: Self::f32s) -> Self::f32s;
+
+    /// [`Activation::HardSwish`] in every lane.
+    #[inline(always)]
+    fn hard_swish(self, v: Self::f32s) -> Self::f32s {
+        act::hard_swish(self, v)
+    }
+
+    /// `activation` in every lane.
+    #[inline(always)]
+    fn activate(self, activation: Activation, v: Self::f32s) -> Self::f32s {
+        act::apply(self, activation, v)
+    }
+
+    /// Loads a vector from any address.
+    ///
+    /// # Safety
+    /// - `Self::F32_LANES` elements from `p` on are valid for reads.
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> Self::f32s {
+        // SAFETY: as the caller promises; every bit pattern is a vector.
+        unsafe { p.cast::<Self::f32s>().read_unaligned() }
+    }
+
+    /// Stores a vector to any address.
+    ///
+    /// # Safety
+    /// - `Self::F32_LANES` elements from `p` on are valid for writes.
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: Self::f32s) {
+        // SAFETY: as the caller promises.
+        unsafe { p.cast::<Self::f32s>().write_unaligned(v) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::{Cpu, Isa};
+
+    fn lanes<S: SimdF32>(v: S::f32s) -> Vec<f32> {
+        bytemuck::cast_slice(&[v]).to_vec()
+    }
+
+    fn check<S: SimdF32>(simd: S) {
+        let s = |x: f32| simd.splat_f32s(x);
+        for (a, b) in [(1.0, 2.0), (2.0, 1.0), (f32::NAN, 1.0), (1.0, f32::NAN)] {
+            let want = if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
+            for got in lanes::<S>(simd.max_or_nan(s(a), s(b))) {
+                assert!(got == want || (got.is_nan() && want.is_nan()), "max({a}, {b}) = {got}");
+            }
+        }
+        for (x, want) in [(-1.0, 0.0), (3.0, 3.0), (7.0, 6.0), (f32::NAN, f32::NAN)] {
+            for got in lanes::<S>(simd.clamp(s(x), s(0.0), s(6.0))) {
+                assert!(got == want || (got.is_nan() && want.is_nan()), "clamp({x}) = {got}");
+            }
+        }
+        assert_eq!(lanes::<S>(simd.fma(s(2.0), s(3.0), s(4.0))), vec![10.0; S::F32_LANES]);
+        for got in lanes::<S>(simd.hard_swish(s(-1.5))) {
+            assert_eq!(got, -0.375);
+        }
+        assert!(lanes::<S>(simd.hard_swish(s(f32::NAN))).iter().all(|y| y.is_nan()));
+        for got in lanes::<S>(simd.activate(Activation::Sigmoid, s(0.0))) {
+            assert_eq!(got, 0.5);
+        }
+    }
+
+    #[test]
+    fn vectors_of_every_level_propagate_nan() {
+        check(Scalar);
+        let cpu = Cpu::detect();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if cpu.supports(Isa::Avx2) {
+                // SAFETY: the CPU has the level.
+                check(unsafe { pulp::x86::V3::new_unchecked() });
+            }
+            if cpu.supports(Isa::Avx512) {
+                // SAFETY: the CPU has the level.
+                check(unsafe { pulp::x86::V4::new_unchecked() });
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if cpu.supports(Isa::Neon) {
+            // SAFETY: the CPU has the level.
+            check(unsafe { pulp::aarch64::Neon::new_unchecked() });
+        }
+        assert!(cpu.supports(Isa::Scalar));
+    }
+}

@@ -1,1 +1,676 @@
-//! Depthwise convolution.
+//! Depthwise convolution, `f32`.
+//!
+//! `y[n,oh,ow,ic*m + j] = act(b[ic*m + j] + residual[n,oh,ow,ic*m + j] + sum over kh,kw of
+//! x[n, oh*sh + kh*dh - pt, ow*sw + kw*dw - pl, ic] * w[kh,kw,ic*m + j])`
+//!
+//! One vector holds the same pixel of neighbouring channels. A register tile computes a few
+//! outputs of two rows (or one) from input vectors that are loaded once, with the weights of the
+//! channels held along the row. Taps in the padding are skipped, never multiplied by zero.
+//!
+//! Rows are outermost in large pictures; in small ones a vector of channels is finished in all
+//! rows first, so that its weights and its column of the picture stay close.
+//!
+//! A depth multiplier above one repeats the channels of an input row in a ring of rows in scratch
+//! memory, from where the same kernels read them.
+//!
+//! NaN: an output is NaN where a tap inside the picture or a weight on it is, through every
+//! activation. Lanes past the last channel hold anything.
+
+mod generic;
+mod pack;
+mod task;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+pub use pack::PackedDwF32;
+
+use crate::isa::{Cpu, Isa};
+use crate::operator::{Io, KernelError, KernelInfo, Operator};
+use depthwise_tensor::buf::ALIGN;
+use depthwise_tensor::{Activation, ConvGeometry, Hw, Rows, padded_ld};
+use std::ops::Range;
+use std::sync::Arc;
+use task::{BLOCK, Post, Task};
+
+const FAMILY: &str = "dwconv_f32";
+
+/// An entry of [`KERNELS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    name: &'static str,
+    isa: Isa,
+    /// Taps and stride that the kernel is made for; any where `None`.
+    window: Option<Window>,
+    /// Outputs of the register tile.
+    tile: Hw,
+    /// Time per tile output, relative to the other kernels of the level and window.
+    cost: usize,
+    run: unsafe fn(&Task),
+    activate: unsafe fn(Activation, *mut f32, usize, usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    kernel: Hw,
+    stride: usize,
+}
+
+impl Kernel {
+    /// Name and level.
+    pub const fn info(&self) -> KernelInfo {
+        KernelInfo { name: self.name, isa: self.isa }
+    }
+
+    /// Outputs of the register tile.
+    pub const fn tile(&self) -> Hw {
+        self.tile
+    }
+
+    /// Whether the kernel computes this convolution.
+    pub fn fits(&self, geometry: &ConvGeometry) -> bool {
+        let Some(window) = self.window else { return true };
+        let g = geometry;
+        let cols = g.cols();
+        window.kernel == g.kernel
+            && g.stride == Hw::square(window.stride)
+            && g.dilation == Hw::ONE
+            && g.output.h >= self.tile.h
+            && g.output.w >= self.tile.w
+            && g.pad.left < g.kernel.w
+            // The last window begins inside the picture.
+            && (cols.output - 1) * cols.stride < cols.pad_before + cols.input
+    }
+
+    /// Cost of the tiles that cover a picture of outputs.
+    fn cost_of(&self, output: Hw) -> usize {
+        let covered =
+            output.h.next_multiple_of(self.tile.h) * output.w.next_multiple_of(self.tile.w);
+        covered.saturating_mul(self.cost)
+    }
+}
+
+/// All kernels, best level first.
+pub const KERNELS: &[Kernel] = &concat();
+
+const fn concat() -> [Kernel; COUNT] {
+    let mut all = [scalar::KERNELS[0]; COUNT];
+    let (mut list, mut at) = (0, 0);
+    while list < LISTS.len() {
+        let mut i = 0;
+        while i < LISTS[list].len() {
+            all[at] = LISTS[list][i];
+            at += 1;
+            i += 1;
+        }
+        list += 1;
+    }
+    all
+}
+
+const LISTS: &[&[Kernel]] = &[
+    #[cfg(target_arch = "x86_64")]
+    avx512::KERNELS,
+    #[cfg(target_arch = "x86_64")]
+    avx2::KERNELS,
+    #[cfg(target_arch = "aarch64")]
+    neon::KERNELS,
+    scalar::KERNELS,
+];
+
+const COUNT: usize = {
+    let (mut list, mut count) = (0, 0);
+    while list < LISTS.len() {
+        count += LISTS[list].len();
+        list += 1;
+    }
+    count
+};
+
+/// The kernel for a convolution: of the best level that the CPU has, the one whose tiles cover the
+/// output at the least cost.
+pub fn select(cpu: &Cpu, geometry: &ConvGeometry) -> &'static Kernel {
+    let fitting = || KERNELS.iter().filter(|k| cpu.supports(k.isa) && k.fits(geometry));
+    let best = fitting().map(|k| k.isa).max();
+    fitting()
+        .filter(|k| Some(k.isa) == best)
+        .min_by_key(|k| k.cost_of(geometry.output.hw()))
+        .expect("the scalar list has a kernel for every convolution")
+}
+
+/// Entries of one instruction set: a `KERNELS` list, and a function for each line.
+macro_rules! kernels {
+    (
+        isa: $isa:expr, token: $token:expr, attribute: $attribute:meta;
+        $(tiled $tiled:ident: $kh:literal x $kw:literal, $st:literal, $th:literal x $tw:literal,
+            $cost:literal;)*
+        $(any $any:ident: $width:literal, $any_cost:literal;)*
+    ) => {
+        /// The entries of this instruction set.
+        pub(super) const KERNELS: &[super::Kernel] = &[
+            $(super::Kernel {
+                name: stringify!($tiled),
+                isa: $isa,
+                window: Some(super::Window {
+                    kernel: depthwise_tensor::Hw { h: $kh, w: $kw },
+                    stride: $st,
+                }),
+                tile: depthwise_tensor::Hw { h: $th, w: $tw },
+                cost: $cost,
+                run: $tiled,
+                activate,
+            },)*
+            $(super::Kernel {
+                name: stringify!($any),
+                isa: $isa,
+                window: None,
+                tile: depthwise_tensor::Hw { h: 1, w: $width },
+                cost: $any_cost,
+                run: $any,
+                activate,
+            },)*
+        ];
+
+        $(
+            /// # Safety
+            /// - The CPU has the instruction set.
+            /// - As [`super::generic::tiled`].
+            #[$attribute]
+            unsafe fn $tiled(task: &super::task::Task) {
+                // SAFETY: the CPU has the instruction set, which this function enables for the
+                // token; the task is the caller's duty.
+                unsafe { super::generic::tiled::<_, $kh, $kw, $st, $th, $tw>($token, task) }
+            }
+        )*
+        $(
+            /// # Safety
+            /// - The CPU has the instruction set.
+            /// - As [`super::generic::any`].
+            #[$attribute]
+            unsafe fn $any(task: &super::task::Task) {
+                // SAFETY: the CPU has the instruction set, which this function enables for the
+                // token; the task is the caller's duty.
+                unsafe { super::generic::any::<_, $width>($token, task) }
+            }
+        )*
+
+        /// # Safety
+        /// - The CPU has the instruction set.
+        /// - As [`super::generic::activate`].
+        #[$attribute]
+        unsafe fn activate(
+            act: depthwise_tensor::Activation,
+            p: *mut f32,
+            count: usize,
+            ld: usize,
+        ) {
+            // SAFETY: the CPU has the instruction set, which this function enables for the token;
+            // the vectors are the caller's duty.
+            unsafe { super::generic::activate($token, act, p, count, ld) }
+        }
+    };
+}
+use kernels;
+
+/// A depthwise convolution of resolved shapes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DwSpec {
+    /// Extents, taps, strides, padding. `groups` is the number of input channels.
+    pub geometry: ConvGeometry,
+    /// Pixel stride of the input, a multiple of 16.
+    pub ld_in: usize,
+    /// Pixel stride of the output, a multiple of 16.
+    pub ld_out: usize,
+    /// Pixel stride of a second input of the shape of the output that is added before the
+    /// activation, a multiple of 16.
+    pub residual_ld: Option<usize>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// Depthwise convolution. Inputs: x, and the residual if there is one; output: y.
+#[derive(Debug)]
+pub struct DwConvF32 {
+    kernel: &'static Kernel,
+    weights: Arc<PackedDwF32>,
+    spec: DwSpec,
+    split: Split,
+    chunks: usize,
+    input_bytes: Vec<usize>,
+    output_bytes: [usize; 1],
+    /// Bytes of the row table of a chunk, a multiple of a line.
+    table_bytes: usize,
+    /// Where a chunk repeats channels; none without a depth multiplier.
+    ring: Option<Ring>,
+    scratch_bytes: usize,
+}
+
+/// What the chunks divide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Split {
+    /// Output rows of all pictures, in units of this many.
+    Rows {
+        /// Rows; the last unit of a picture has the remainder, too.
+        unit: usize,
+    },
+    /// Blocks of channels.
+    Channels,
+}
+
+impl DwConvF32 {
+    /// The operator for the CPU that this process runs on, with the kernel of [`select`].
+    ///
+    /// # Errors
+    /// [`KernelError::Invalid`] where weights and shapes do not go together,
+    /// [`KernelError::Unsupported`] where a pixel stride is not padded to vectors.
+    pub fn new(
+        weights: Arc<PackedDwF32>,
+        spec: DwSpec,
+        threads: usize,
+    ) -> Result<DwConvF32, KernelError> {
+        check(&weights, &spec)?;
+        let kernel = select(&weights.cpu(), &spec.geometry);
+        DwConvF32::with_kernel(kernel, weights, spec, threads)
+    }
+
+    /// The operator with this kernel.
+    ///
+    /// # Errors
+    /// As [`DwConvF32::new`]; and [`KernelError::Unsupported`] where the kernel does not compute
+    /// this convolution, or not on this CPU.
+    pub fn with_kernel(
+        kernel: &'static Kernel,
+        weights: Arc<PackedDwF32>,
+        spec: DwSpec,
+        threads: usize,
+    ) -> Result<DwConvF32, KernelError> {
+        check(&weights, &spec)?;
+        let g = &spec.geometry;
+        if !kernel.fits(g) || !Cpu::detect().supports(kernel.isa) {
+            return Err(unsupported(format!("{} for this convolution or CPU", kernel.name)));
+        }
+        let mut input_bytes = vec![bytes_of(g.input.pixels(), spec.ld_in)?];
+        if let Some(ld) = spec.residual_ld {
+            input_bytes.push(bytes_of(g.output.pixels(), ld)?);
+        }
+        let output_bytes = [bytes_of(g.output.pixels(), spec.ld_out)?];
+        let (split, chunks) = plan_split(kernel, g, weights.multiplier(), threads);
+        let table_bytes = size_of::<*const f32>()
+            .checked_mul(table_len(kernel, g, g.output.h))
+            .and_then(|bytes| bytes.checked_next_multiple_of(ALIGN))
+            .ok_or_else(|| invalid("row table too large".into()))?;
+        let ring = (weights.multiplier() > 1).then(|| Ring::new(kernel, g)).transpose()?;
+        let scratch_bytes = table_bytes
+            .checked_add(ring.map_or(0, |ring| ring.bytes))
+            .and_then(|bytes| bytes.checked_mul(chunks))
+            .ok_or_else(|| invalid("scratch too large".into()))?;
+        Ok(DwConvF32 {
+            kernel,
+            weights,
+            spec,
+            split,
+            chunks,
+            input_bytes,
+            output_bytes,
+            table_bytes,
+            ring,
+            scratch_bytes,
+        })
+    }
+
+    /// Output rows `rows` of picture `n`, channels `channels`.
+    ///
+    /// # Safety
+    /// - As [`Operator::run_chunk`]; nobody else writes these outputs or uses `scratch`, which has
+    ///   the bytes of one chunk.
+    unsafe fn run_rows(
+        &self,
+        io: &Io<'_>,
+        scratch: *mut u8,
+        n: usize,
+        rows: Range<usize>,
+        channels: Range<usize>,
+    ) {
+        let g = &self.spec.geometry;
+        let table = scratch.cast::<*const f32>();
+        // SAFETY: picture `n` lies in the input.
+        let picture =
+            unsafe { io.input::<f32>(0).add(n * g.input.h * g.input.w * self.spec.ld_in) };
+        let pixel = (n * g.output.h + rows.start) * g.output.w;
+        let mut task = self.task(io, table, pixel, rows.len(), channels);
+        let Some(ring) = self.ring else {
+            let row = |ih: usize| picture.wrapping_add(ih * g.input.w * self.spec.ld_in);
+            // SAFETY: the table has room for all rows of the output, `task` describes memory
+            // that `io` holds, and `fits` has checked the kernel.
+            unsafe {
+                fill_table(self.kernel, g, table, rows, row);
+                (self.kernel.run)(&task);
+            }
+            return;
+        };
+        // SAFETY: the ring follows the table.
+        let data = unsafe { scratch.add(self.table_bytes) }.cast::<f32>();
+        let row_len = g.input.w * ring.ld;
+        let slot = |ih: usize| data.wrapping_add(ih % ring.rows * row_len);
+        (task.ld_in, task.oh) = (ring.ld, self.kernel.tile.h);
+        let mut next = 0;
+        let mut done = rows.start;
+        while done < rows.end {
+            // The last tile overlaps the one before.
+            let oh = done.min(rows.end - task.oh);
+            let needed = ring.input_rows(g, oh..oh + task.oh);
+            for ih in needed.start.max(next)..needed.end {
+                // SAFETY: row `ih` lies in the picture; its slot holds no row that is still
+                // needed, since the ring has room for all rows of a tile.
+                unsafe {
+                    let source = picture.add(ih * g.input.w * self.spec.ld_in);
+                    self.expand_row(source, slot(ih), ring.ld);
+                }
+            }
+            next = next.max(needed.end);
+            let before = (oh - rows.start) * g.output.w;
+            let mut tile = task;
+            tile.output = task.output.wrapping_add(before * self.spec.ld_out);
+            if !task.residual.is_null() {
+                tile.residual = task.residual.wrapping_add(before * task.ld_residual);
+            }
+            // SAFETY: as without a ring.
+            unsafe {
+                fill_table(self.kernel, g, table, oh..oh + task.oh, |ih| slot(ih).cast_const());
+                (self.kernel.run)(&tile);
+            }
+            done = oh + task.oh;
+        }
+    }
+
+    /// The task of `oh` output rows from output pixel `pixel` on.
+    fn task(
+        &self,
+        io: &Io<'_>,
+        rows: *const *const f32,
+        pixel: usize,
+        oh: usize,
+        channels: Range<usize>,
+    ) -> Task {
+        let (spec, g) = (&self.spec, &self.spec.geometry);
+        let (residual, ld_residual) = match spec.residual_ld {
+            Some(ld) => (io.input::<f32>(1).wrapping_add(pixel * ld), ld),
+            None => (std::ptr::null(), 0),
+        };
+        let clamp = spec.activation.as_clamp();
+        let hard_swish = spec.activation == Activation::HardSwish;
+        let (min, max) = clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        Task {
+            rows,
+            iw: g.input.w,
+            ld_in: spec.ld_in,
+            output: io.output::<f32>(0).wrapping_add(pixel * spec.ld_out),
+            oh,
+            ow: g.output.w,
+            ld_out: spec.ld_out,
+            residual,
+            ld_residual,
+            weights: self.weights.as_ptr(),
+            c0: channels.start,
+            c1: channels.end,
+            kernel: g.kernel,
+            stride: g.stride,
+            dilation_w: g.dilation.w,
+            pad_left: g.pad.left,
+            channels_outer: g.output.h <= SMALL && g.output.w <= SMALL,
+            hard_swish,
+            min,
+            max,
+            post: (clamp.is_none() && !hard_swish)
+                .then_some(Post { act: spec.activation, apply: self.kernel.activate }),
+        }
+    }
+
+    /// Repeats every channel of an input row `multiplier` times.
+    ///
+    /// # Safety
+    /// - `source` is a row of the input, `row` a slot of the ring that nothing else reads.
+    unsafe fn expand_row(&self, source: *const f32, row: *mut f32, ld: usize) {
+        let m = self.weights.multiplier();
+        let (ic, oc) = (self.weights.in_channels(), self.weights.out_channels());
+        for iw in 0..self.spec.geometry.input.w {
+            // SAFETY: pixel `iw` lies in both rows; an input pixel has `ic` channels, a pixel of
+            // the ring `ld`. The ring may be uninitialised: it is written through the pointer
+            // before a slice of it exists.
+            unsafe {
+                let x = std::slice::from_raw_parts(source.add(iw * self.spec.ld_in), ic);
+                let pixel = row.add(iw * ld);
+                pixel.write_bytes(0, ld);
+                let y = std::slice::from_raw_parts_mut(pixel, oc);
+                for (y, &x) in y.chunks_exact_mut(m).zip(x) {
+                    y.fill(x);
+                }
+            }
+        }
+    }
+}
+
+/// Largest output side where a vector of channels is finished in all rows before the next one.
+/// On Zen 4 the row order is up to 5% slower at 14x14 and 7x7, and faster above.
+const SMALL: usize = 14;
+
+// SAFETY: `run_chunk` reads the pixels of the inputs and writes those of the output, `ld` elements
+// each; chunks have rows, or channel blocks of whole lines, of their own, and scratch of their own.
+unsafe impl Operator for DwConvF32 {
+    fn kernel(&self) -> &'static str {
+        self.kernel.name
+    }
+
+    fn input_bytes(&self) -> &[usize] {
+        &self.input_bytes
+    }
+
+    fn output_bytes(&self) -> &[usize] {
+        &self.output_bytes
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        self.scratch_bytes
+    }
+
+    fn chunks(&self) -> usize {
+        self.chunks
+    }
+
+    fn macs(&self) -> u64 {
+        self.spec.geometry.macs()
+    }
+
+    fn packed_bytes(&self) -> usize {
+        self.weights.bytes()
+    }
+
+    unsafe fn run_chunk(&self, io: &Io<'_>, chunk: usize) {
+        let g = &self.spec.geometry;
+        if g.output.pixels() == 0 {
+            return;
+        }
+        let channels = g.output.c;
+        // SAFETY: every chunk has `scratch_bytes / chunks` bytes.
+        let scratch = unsafe { io.scratch::<u8>().add(chunk * (self.scratch_bytes / self.chunks)) };
+        match self.split {
+            Split::Rows { unit } => {
+                let per_picture = units(g.output.h, unit);
+                let share = share(g.output.n * per_picture, self.chunks, chunk);
+                let mut at = share.start;
+                while at < share.end {
+                    let n = at / per_picture;
+                    let last = share.end.min((n + 1) * per_picture);
+                    let end = if last == (n + 1) * per_picture {
+                        g.output.h
+                    } else {
+                        (last - n * per_picture) * unit
+                    };
+                    let rows = (at - n * per_picture) * unit..end;
+                    // SAFETY: no other chunk has these rows.
+                    unsafe { self.run_rows(io, scratch, n, rows, 0..channels) };
+                    at = last;
+                }
+            }
+            Split::Channels => {
+                let blocks = share(channels.div_ceil(BLOCK), self.chunks, chunk);
+                let channels = blocks.start * BLOCK..(blocks.end * BLOCK).min(channels);
+                for n in 0..g.output.n {
+                    // SAFETY: no other chunk has these channels.
+                    unsafe { self.run_rows(io, scratch, n, 0..g.output.h, channels.clone()) };
+                }
+            }
+        }
+    }
+}
+
+/// Rows of input whose channels are repeated.
+#[derive(Clone, Copy, Debug)]
+struct Ring {
+    rows: usize,
+    /// Pixel stride.
+    ld: usize,
+    bytes: usize,
+}
+
+impl Ring {
+    fn new(kernel: &Kernel, g: &ConvGeometry) -> Result<Ring, KernelError> {
+        let window = (kernel.tile.h - 1)
+            .checked_mul(g.stride.h)
+            .and_then(|rows| rows.checked_add((g.kernel.h - 1) * g.dilation.h + 1));
+        let rows = window.map_or(g.input.h, |window| window.min(g.input.h)).max(1);
+        let ld = padded_ld(g.output.c);
+        Ok(Ring { rows, ld, bytes: bytes_of(rows.saturating_mul(g.input.w), ld)? })
+    }
+
+    /// Input rows that these output rows see.
+    fn input_rows(&self, g: &ConvGeometry, rows: Range<usize>) -> Range<usize> {
+        let start = (rows.start * g.stride.h).saturating_sub(g.pad.top);
+        let reach = (rows.end - 1) * g.stride.h + (g.kernel.h - 1) * g.dilation.h + 1;
+        let end = reach.saturating_sub(g.pad.top).min(g.input.h);
+        start.min(end)..end
+    }
+}
+
+/// Entries of the row table of `rows` output rows.
+fn table_len(kernel: &Kernel, g: &ConvGeometry, rows: usize) -> usize {
+    match (kernel.window, rows) {
+        (_, 0) => 0,
+        (Some(window), rows) => (rows - 1) * window.stride + window.kernel.h,
+        (None, rows) => rows.saturating_mul(g.kernel.h),
+    }
+}
+
+/// Writes the row table of output rows `rows`; `row` gives the address of an input row.
+///
+/// # Safety
+/// - `table` has room for [`table_len`] entries.
+unsafe fn fill_table(
+    kernel: &Kernel,
+    g: &ConvGeometry,
+    table: *mut *const f32,
+    rows: Range<usize>,
+    row: impl Fn(usize) -> *const f32,
+) {
+    for entry in 0..table_len(kernel, g, rows.len()) {
+        // Rows below the padding in front.
+        let at = match kernel.window {
+            Some(_) => rows.start * g.stride.h + entry,
+            None => {
+                let (oh, kh) = (rows.start + entry / g.kernel.h, entry % g.kernel.h);
+                oh * g.stride.h + kh * g.dilation.h
+            }
+        };
+        let inside = at.checked_sub(g.pad.top).filter(|&ih| ih < g.input.h);
+        // SAFETY: as the caller promises.
+        unsafe { *table.add(entry) = inside.map_or(std::ptr::null(), &row) };
+    }
+}
+
+/// Units of `unit` rows in a picture; the last one has the remainder, too.
+fn units(rows: usize, unit: usize) -> usize {
+    (rows / unit).max(1)
+}
+
+/// Part `chunk` of `count` things in `chunks` parts.
+fn share(count: usize, chunks: usize, chunk: usize) -> Range<usize> {
+    count * chunk / chunks..count * (chunk + 1) / chunks
+}
+
+/// Rows are shared out where there are enough, else channels.
+fn plan_split(kernel: &Kernel, g: &ConvGeometry, m: usize, threads: usize) -> (Split, usize) {
+    let threads = if 2 * g.macs() < SMALL_WORK { 1 } else { threads.max(1) };
+    let unit = kernel.tile.h;
+    let by_rows = (Split::Rows { unit }, threads.min(g.output.n * units(g.output.h, unit)).max(1));
+    let by_channels = (Split::Channels, threads.min(g.output.c.div_ceil(BLOCK)).max(1));
+    let rows = m > 1 || g.output.n >= threads || g.output.h >= SMALL;
+    if rows || by_channels.1 < by_rows.1 { by_rows } else { by_channels }
+}
+
+/// Floating point operations below which a second thread costs more than it saves.
+const SMALL_WORK: u64 = 20_000;
+
+fn check(weights: &PackedDwF32, spec: &DwSpec) -> Result<(), KernelError> {
+    let g = &spec.geometry;
+    let channels = (g.input.c, g.output.c, g.groups, g.kernel);
+    let packed = (weights.in_channels(), weights.out_channels(), weights.in_channels());
+    if channels != (packed.0, packed.1, packed.2, weights.kernel()) {
+        return Err(invalid(format!(
+            "kernel {} of {} to {} channels in {} groups, but weights of {}, {} to {}",
+            g.kernel,
+            g.input.c,
+            g.output.c,
+            g.groups,
+            weights.kernel(),
+            packed.0,
+            packed.1
+        )));
+    }
+    if g.input.n != g.output.n {
+        return Err(invalid(format!("{} pictures in, {} out", g.input.n, g.output.n)));
+    }
+    for e in [g.input, g.output] {
+        if [e.n, e.h, e.w].into_iter().try_fold(1usize, |n, x| n.checked_mul(x.max(1))).is_none() {
+            return Err(invalid(format!("{e:?} has more pixels than memory")));
+        }
+    }
+    if g.stride.area() == 0 || g.dilation.area() == 0 {
+        return Err(invalid(format!("stride {}, dilation {}", g.stride, g.dilation)));
+    }
+    for axis in [g.rows(), g.cols()] {
+        let last = axis.output.checked_mul(axis.stride);
+        let reach = last.and_then(|n| n.checked_add(axis.kernel.checked_mul(axis.dilation)?));
+        let padded = axis.input.checked_add(axis.pad_before);
+        if reach.and_then(|n| n.checked_add(padded?)).is_none_or(|n| n > isize::MAX as usize) {
+            return Err(invalid(format!("window out of bounds: {axis:?}")));
+        }
+    }
+    let lds = [(spec.ld_in, g.input.c), (spec.ld_out, g.output.c)];
+    for (ld, c) in lds.into_iter().chain(spec.residual_ld.map(|ld| (ld, g.output.c))) {
+        if !(Rows { rows: 1, c, ld }).is_vector_padded() {
+            return Err(unsupported(format!("pixel stride {ld} for {c} channels")));
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of `pixels` pixels of `ld` elements.
+fn bytes_of(pixels: usize, ld: usize) -> Result<usize, KernelError> {
+    let bytes = pixels.checked_mul(ld).and_then(|len| len.checked_mul(size_of::<f32>()));
+    bytes.ok_or_else(|| invalid(format!("{pixels} pixels of {ld} elements")))
+}
+
+fn invalid(reason: String) -> KernelError {
+    KernelError::Invalid { kernel: FAMILY, reason }
+}
+
+fn unsupported(reason: String) -> KernelError {
+    KernelError::Unsupported { kernel: FAMILY, reason }
+}

@@ -1,0 +1,49 @@
+//! The baseline of the target: four lanes that the compiler turns into SSE2, or into whatever
+//! else the target has.
+
+use super::SimdF32;
+use crate::act;
+use depthwise_tensor::Activation;
+use pulp::Simd;
+
+/// Token of [`Isa::Scalar`](crate::Isa::Scalar).
+pub(crate) use pulp::Scalar128b as Scalar;
+
+#[inline(always)]
+fn zip(a: [f32; 4], b: [f32; 4], f: impl Fn(f32, f32) -> f32) -> [f32; 4] {
+    [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+}
+
+impl SimdF32 for Scalar {
+    // pulp's own is a call of `fmaf` per lane.
+    #[inline(always)]
+    fn fma(self, a: Self::f32s, b: Self::f32s, c: Self::f32s) -> Self::f32s {
+        self.add_f32s(self.mul_f32s(a, b), c)
+    }
+
+    #[inline(always)]
+    fn max_or_nan(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
+        let [a, b] = [pulp::cast(a), pulp::cast(b)];
+        pulp::cast(zip(a, b, |a, b| if a > b || a.is_nan() { a } else { b }))
+    }
+
+    #[inline(always)]
+    fn clamp(self, x: Self::f32s, lo: Self::f32s, hi: Self::f32s) -> Self::f32s {
+        // The comparisons of `maxps` and `minps`: false for NaN.
+        let raised = zip(pulp::cast(lo), pulp::cast(x), |lo, x| if lo > x { lo } else { x });
+        pulp::cast(zip(pulp::cast(hi), raised, |hi, x| if hi < x { hi } else { x }))
+    }
+
+    // The functions of `act` know NaN of the one-lane token only.
+    #[inline(always)]
+    fn hard_swish(self, v: Self::f32s) -> Self::f32s {
+        let v: [f32; 4] = pulp::cast(v);
+        pulp::cast(v.map(|x| act::hard_swish(pulp::Scalar, x)))
+    }
+
+    #[inline(always)]
+    fn activate(self, activation: Activation, v: Self::f32s) -> Self::f32s {
+        let v: [f32; 4] = pulp::cast(v);
+        pulp::cast(v.map(|x| act::apply(pulp::Scalar, activation, x)))
+    }
+}

@@ -1,0 +1,29 @@
+//! AVX2 and AVX-512. `max(a, b)` and `min(a, b)` give `b` where either is NaN.
+
+use super::SimdF32;
+use pulp::Simd;
+use pulp::x86::{V3, V4};
+
+macro_rules! simd_f32 {
+    ($($token:ty),*) => {$(
+        impl SimdF32 for $token {
+            #[inline(always)]
+            fn fma(self, a: Self::f32s, b: Self::f32s, c: Self::f32s) -> Self::f32s {
+                self.mul_add_e_f32s(a, b, c)
+            }
+
+            #[inline(always)]
+            fn max_or_nan(self, a: Self::f32s, b: Self::f32s) -> Self::f32s {
+                // A NaN in `b` comes out; one in `a` does not.
+                let max = self.max_f32s(a, b);
+                self.select_f32s(self.equal_f32s(a, a), max, a)
+            }
+
+            #[inline(always)]
+            fn clamp(self, x: Self::f32s, lo: Self::f32s, hi: Self::f32s) -> Self::f32s {
+                self.min_f32s(hi, self.max_f32s(lo, x))
+            }
+        }
+    )*};
+}
+simd_f32!(V3, V4);

@@ -1,0 +1,104 @@
+//! Weights in blocks of 16 channels: bias, then the taps row by row.
+
+use super::FAMILY;
+use super::task::BLOCK;
+use crate::isa::Cpu;
+use crate::operator::KernelError;
+use depthwise_tensor::buf::AllocError;
+use depthwise_tensor::{AlignedBuf, Hw};
+
+/// Packed depthwise weights: `[block of 16 channels][bias, taps][16]`, zero in the channels past
+/// the last. The layout is the same for every instruction set and every picture size.
+#[derive(Debug)]
+pub struct PackedDwF32 {
+    data: AlignedBuf,
+    cpu: Cpu,
+    kernel: Hw,
+    in_channels: usize,
+    multiplier: usize,
+}
+
+impl PackedDwF32 {
+    /// Packs weights `[kh][kw][in_channels * multiplier]` and a bias of one value per output
+    /// channel (zero where there is none).
+    ///
+    /// # Errors
+    /// [`KernelError::Invalid`] where the lengths do not fit, [`KernelError::Alloc`] where there is
+    /// no memory.
+    pub fn pack(
+        cpu: &Cpu,
+        kernel: Hw,
+        in_channels: usize,
+        multiplier: usize,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<PackedDwF32, KernelError> {
+        let too_large = || AllocError { bytes: usize::MAX };
+        let channels = in_channels.checked_mul(multiplier).ok_or_else(too_large)?;
+        let taps = kernel.h.checked_mul(kernel.w).ok_or_else(too_large)?;
+        check("weights", weights.len(), taps.checked_mul(channels).ok_or_else(too_large)?)?;
+        check("bias", bias.map_or(channels, <[f32]>::len), channels)?;
+        if taps == 0 || channels == 0 {
+            let reason = format!("no weights: kernel {kernel}, {channels} channels");
+            return Err(KernelError::Invalid { kernel: FAMILY, reason });
+        }
+        let block_bytes = (taps + 1).checked_mul(BLOCK * size_of::<f32>()).ok_or_else(too_large)?;
+        let bytes = channels.div_ceil(BLOCK).checked_mul(block_bytes).ok_or_else(too_large)?;
+        let mut data = AlignedBuf::zeroed(bytes)?;
+        let blocks = data.as_mut_slice::<f32>().chunks_exact_mut((taps + 1) * BLOCK);
+        for (b, block) in blocks.enumerate() {
+            let first = b * BLOCK;
+            let n = BLOCK.min(channels - first);
+            if let Some(bias) = bias {
+                block[..n].copy_from_slice(&bias[first..][..n]);
+            }
+            for (tap, lanes) in block[BLOCK..].chunks_exact_mut(BLOCK).enumerate() {
+                lanes[..n].copy_from_slice(&weights[tap * channels + first..][..n]);
+            }
+        }
+        Ok(PackedDwF32 { data, cpu: *cpu, kernel, in_channels, multiplier })
+    }
+
+    /// The CPU whose kernels an operator with these weights chooses from.
+    pub fn cpu(&self) -> Cpu {
+        self.cpu
+    }
+
+    /// Taps.
+    pub fn kernel(&self) -> Hw {
+        self.kernel
+    }
+
+    /// Channels of the input.
+    pub fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    /// Output channels per input channel.
+    pub fn multiplier(&self) -> usize {
+        self.multiplier
+    }
+
+    /// Channels of the output.
+    pub fn out_channels(&self) -> usize {
+        self.in_channels * self.multiplier
+    }
+
+    /// Size in memory.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The first block.
+    pub(super) fn as_ptr(&self) -> *const f32 {
+        self.data.as_ptr().cast::<f32>().cast_const()
+    }
+}
+
+fn check(what: &str, got: usize, want: usize) -> Result<(), KernelError> {
+    if got == want {
+        return Ok(());
+    }
+    let reason = format!("{what} of {got} elements, expected {want}");
+    Err(KernelError::Invalid { kernel: FAMILY, reason })
+}
