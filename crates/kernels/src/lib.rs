@@ -22,7 +22,6 @@ pub mod operator;
 pub mod par;
 pub mod program;
 
-#[allow(dead_code)] // Families are still being moved to it.
 mod act;
 mod arch;
 
