@@ -21,6 +21,7 @@ pub mod isa;
 pub mod operator;
 pub mod par;
 pub mod program;
+pub mod roofline;
 
 mod act;
 mod arch;
