@@ -104,7 +104,7 @@ pub(super) fn no_organisational_talk(sources: &[Source]) -> Vec<Finding> {
         r"(?i)\b(session|agent|helper|subagent|worker|person) #?\d+\b",
         r"|\b(previous|earlier|next|later|last) session\b",
         r"|\bthe next issue\b|\bissue #?\d+ of the project\b|\bissues show\b|\bmy brief\b",
-        r"|\b(co-authored|generated)[- ]by:? \w|\blanguage model wrote\b",
+        r"|\bco-authored[- ]by\b|\blanguage model\b",
     );
     in_text(sources, pattern, "is about how work is organised")
 }
