@@ -8,17 +8,29 @@ use depthwise_tensor::Tensor;
 /// nodes, sorts the rest and renumbers nodes (value ids never change).
 ///
 /// The graph as it was is read through [`GraphEdit::graph`]; changes show there at once, except
-/// that new nodes stand at the end until `finish`.
+/// that new nodes stand at the end until `finish`, and that nodes which nothing depends on any
+/// more stay until then, although they no longer count as [`GraphEdit::readers`].
 #[derive(Debug)]
 pub struct GraphEdit<'g> {
     graph: &'g mut Graph,
     changed: bool,
+    /// Per value, the live nodes that read it, once per reading input.
+    readers: Vec<Vec<NodeId>>,
+    /// Per node, whether an output of the graph depends on it.
+    live: Vec<bool>,
 }
 
 impl<'g> GraphEdit<'g> {
     /// Starts a batch.
     pub fn new(graph: &'g mut Graph) -> GraphEdit<'g> {
-        GraphEdit { graph, changed: false }
+        let live = live_nodes(graph);
+        let mut readers = vec![Vec::new(); graph.values.len()];
+        for id in graph.node_ids().filter(|id| live[id.index()]) {
+            for input in graph.node(id).inputs.iter().flatten() {
+                readers[input.index()].push(id);
+            }
+        }
+        GraphEdit { graph, changed: false, readers, live }
     }
 
     /// The graph in its present state.
@@ -26,9 +38,26 @@ impl<'g> GraphEdit<'g> {
         self.graph
     }
 
+    /// The nodes that read a value, except those that nothing depends on. A node that reads it
+    /// twice stands twice.
+    pub fn readers(&self, id: ValueId) -> &[NodeId] {
+        &self.readers[id.index()]
+    }
+
+    /// Whether a value is an output of the graph.
+    pub fn is_output(&self, id: ValueId) -> bool {
+        self.graph.outputs.contains(&id)
+    }
+
+    /// Whether an output of the graph depends on a node.
+    pub fn is_live(&self, id: NodeId) -> bool {
+        self.live[id.index()]
+    }
+
     /// Adds a constant.
     pub fn add_const(&mut self, name: impl Into<String>, tensor: Tensor) -> ValueId {
         self.changed = true;
+        self.readers.push(Vec::new());
         self.graph.add_const(name, tensor)
     }
 
@@ -39,29 +68,60 @@ impl<'g> GraphEdit<'g> {
         op: impl Into<Op>,
         inputs: &[Option<ValueId>],
     ) -> ValueId {
-        self.changed = true;
         let name = name.into();
-        self.graph.add_node(name.clone(), op, inputs, &[&name])[0]
+        self.add_node_with_outputs(name.clone(), op, inputs, &[&name])[0]
+    }
+
+    /// Adds a node with one output per name.
+    pub fn add_node_with_outputs(
+        &mut self,
+        name: impl Into<String>,
+        op: impl Into<Op>,
+        inputs: &[Option<ValueId>],
+        outputs: &[&str],
+    ) -> Vec<ValueId> {
+        self.changed = true;
+        let id = NodeId(self.graph.nodes.len() as u32);
+        let outputs = self.graph.add_node(name, op, inputs, outputs);
+        self.readers.resize(self.graph.values.len(), Vec::new());
+        // Counted as live from the start: what a pass adds, it is about to use.
+        self.live.push(true);
+        for &input in inputs.iter().flatten() {
+            self.add_reader(input, id);
+        }
+        outputs
     }
 
     /// Gives a node another operation and other inputs; its outputs stay.
     pub fn replace_node(&mut self, id: NodeId, op: impl Into<Op>, inputs: Vec<Option<ValueId>>) {
         self.changed = true;
+        if self.live[id.index()] {
+            for &input in inputs.iter().flatten() {
+                self.add_reader(input, id);
+            }
+        }
         let node = &mut self.graph.nodes[id.index()];
         node.op = op.into();
-        node.inputs = inputs;
+        let before = std::mem::replace(&mut node.inputs, inputs);
+        if self.live[id.index()] {
+            self.drop_readers(id, &before);
+        }
     }
 
     /// Lets every reader of `old`, and the graph's outputs, read `new` instead. Where `old` is an
     /// output of the graph, `new` takes over its name.
     pub fn replace_uses(&mut self, old: ValueId, new: ValueId) {
+        if old == new {
+            return;
+        }
         self.changed = true;
-        for node in &mut self.graph.nodes {
-            for input in node.inputs.iter_mut().flatten() {
+        for reader in std::mem::take(&mut self.readers[old.index()]) {
+            for input in self.graph.nodes[reader.index()].inputs.iter_mut().flatten() {
                 if *input == old {
                     *input = new;
                 }
             }
+            self.add_reader(new, reader);
         }
         if self.graph.outputs.contains(&old) {
             let name = std::mem::take(&mut self.graph.values[old.index()].name);
@@ -72,6 +132,12 @@ impl<'g> GraphEdit<'g> {
                     *output = new;
                 }
             }
+            if let Some(producer) = self.graph.producer(new) {
+                self.revive(producer);
+            }
+        }
+        if let Some(producer) = self.graph.producer(old) {
+            self.retire(producer);
         }
     }
 
@@ -88,6 +154,62 @@ impl<'g> GraphEdit<'g> {
             sort_live(self.graph);
         }
         self.changed
+    }
+
+    fn add_reader(&mut self, value: ValueId, reader: NodeId) {
+        self.readers[value.index()].push(reader);
+        if let Some(producer) = self.graph.producer(value) {
+            self.revive(producer);
+        }
+    }
+
+    /// Takes back one reading of each of these values by a node.
+    fn drop_readers(&mut self, reader: NodeId, values: &[Option<ValueId>]) {
+        for &value in values.iter().flatten() {
+            let readers = &mut self.readers[value.index()];
+            if let Some(position) = readers.iter().position(|&r| r == reader) {
+                readers.remove(position);
+            }
+        }
+        for &value in values.iter().flatten() {
+            if let Some(producer) = self.graph.producer(value) {
+                self.retire(producer);
+            }
+        }
+    }
+
+    /// Lets a dead node, and the dead nodes it depends on, count as readers again.
+    fn revive(&mut self, id: NodeId) {
+        let mut stack = vec![id];
+        while let Some(id) = stack.pop() {
+            if !std::mem::replace(&mut self.live[id.index()], true) {
+                for &input in self.graph.nodes[id.index()].inputs.iter().flatten() {
+                    self.readers[input.index()].push(id);
+                    stack.extend(self.graph.producer(input));
+                }
+            }
+        }
+    }
+
+    /// Where nothing reads a node, lets it and what only it depends on count as readers no more.
+    fn retire(&mut self, id: NodeId) {
+        let mut stack = vec![id];
+        while let Some(id) = stack.pop() {
+            let node = &self.graph.nodes[id.index()];
+            let read =
+                |v: &ValueId| !self.readers[v.index()].is_empty() || self.graph.outputs.contains(v);
+            if !self.live[id.index()] || node.outputs.iter().any(read) {
+                continue;
+            }
+            self.live[id.index()] = false;
+            for &input in node.inputs.iter().flatten() {
+                let readers = &mut self.readers[input.index()];
+                if let Some(position) = readers.iter().position(|&r| r == id) {
+                    readers.remove(position);
+                }
+                stack.extend(self.graph.producer(input));
+            }
+        }
     }
 }
 

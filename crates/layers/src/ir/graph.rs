@@ -269,6 +269,17 @@ impl Graph {
         }
     }
 
+    /// Drops the elements of every constant that no node reads and that is no output, keeping its
+    /// type. For when passes have put others in their place.
+    pub fn release_unused_constants(&mut self) {
+        let consumers = self.consumers();
+        for id in self.value_ids() {
+            if consumers[id.index()].is_empty() && !self.outputs.contains(&id) {
+                self.release_constant(id);
+            }
+        }
+    }
+
     /// For every value, the nodes that read it, in order (a node that reads it twice stands
     /// twice).
     pub fn consumers(&self) -> Vec<Vec<NodeId>> {
