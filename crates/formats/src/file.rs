@@ -22,3 +22,10 @@ pub(crate) fn read(path: &Path) -> io::Result<Bytes> {
     }
     Ok(buf.into_bytes())
 }
+
+/// The first few bytes of a file.
+pub(crate) fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(64).read_to_end(&mut head)?;
+    Ok(head)
+}

@@ -5,13 +5,20 @@
 //!
 //! | module | file | gives |
 //! |---|---|---|
+//! | [`onnx`] | `.onnx` | [`Graph`] |
 //! | [`safetensors`] | `.safetensors` | [`Weights`], read and written |
 //! | [`torch`] | `.pth`, `.pt` state dicts | [`Weights`] |
+//!
+//! [`open`] takes any file that holds a network, [`open_weights`] any that holds weights.
 #![forbid(unsafe_code)]
 
+mod detect;
 mod file;
+pub mod onnx;
 pub mod safetensors;
 pub mod torch;
 mod weights;
 
+pub use depthwise_layers::ir::Graph;
+pub use detect::{FormatError, open, open_weights};
 pub use weights::Weights;

@@ -13,6 +13,10 @@ pub(super) struct Container<'a> {
     pub(super) storages: HashMap<&'a str, Bytes>,
 }
 
+/// How the older container starts: a pickle of protocol 2 that holds the magic number.
+pub(crate) const LEGACY_START: [u8; 14] =
+    [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+
 /// 0x1950a86a20f9469cfc6c, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 

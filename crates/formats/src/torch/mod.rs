@@ -8,6 +8,8 @@ mod container;
 mod pickle;
 mod views;
 
+pub(crate) use container::LEGACY_START;
+
 use crate::{Weights, file};
 use bytes::Bytes;
 use depthwise_tensor::TensorError;

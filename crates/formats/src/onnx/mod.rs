@@ -1,0 +1,57 @@
+//! ONNX: the common exchange format of networks.
+//!
+//! | stage | where |
+//! |---|---|
+//! | bytes to messages | [`wire`] |
+//! | order, names, inputs, outputs | `import.rs` |
+//! | constants, in the file or beside it | `tensor.rs`, `external.rs` |
+//! | what each operator means | `ops/` |
+//!
+//! Operator sets 7 to 28 are read. Convolutions and pools become NHWC between two transposes,
+//! everything else keeps the file's axis order; `depthwise-engine` cancels the transposes.
+
+mod error;
+mod external;
+mod facts;
+mod import;
+mod ops;
+mod tensor;
+pub mod wire;
+
+pub use error::{ExternalError, OnnxError, UnsupportedNode};
+
+use crate::file;
+use bytes::Bytes;
+use depthwise_layers::ir::Graph;
+use std::path::Path;
+
+/// Reads a model, and the files beside it that hold its weights, if any.
+///
+/// # Errors
+/// [`OnnxError::Io`] where the file cannot be read, else [`OnnxError::InFile`] with what [`read`]
+/// found.
+pub fn open(path: impl AsRef<Path>) -> Result<Graph, OnnxError> {
+    let path = path.as_ref();
+    let bytes =
+        file::read(path).map_err(|source| OnnxError::Io { path: path.to_owned(), source })?;
+    read(bytes, Some(path.parent().unwrap_or(Path::new(""))))
+        .map_err(|source| OnnxError::InFile { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Reads the bytes of a whole model. `base_dir` is the folder in which weights outside the file
+/// are looked for; without it a model that has such weights is refused.
+///
+/// Names of inputs, outputs and values are those of the file; constants that the file also lists
+/// as inputs are constants. Elements are shared with `bytes` where they are aligned, else copied
+/// once.
+///
+/// # Errors
+/// [`OnnxError::Unsupported`] with every node that cannot be imported, else the first fault.
+pub fn read(bytes: Bytes, base_dir: Option<&Path>) -> Result<Graph, OnnxError> {
+    let model = wire::Model::decode(&bytes)?;
+    let external = external::External::new(base_dir);
+    import::import(&model, tensor::TensorReader::new(bytes.clone(), external))
+}
+
+#[cfg(test)]
+mod tests;

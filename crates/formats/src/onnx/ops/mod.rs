@@ -1,0 +1,84 @@
+//! One converter per operator, in tables by kind.
+
+mod activation;
+mod constant;
+mod context;
+mod indexing;
+mod linear;
+mod math;
+mod norm;
+mod picture;
+mod reduce;
+mod resize;
+mod shape;
+
+pub(super) use context::{Context, Fail};
+
+use depthwise_layers::ir::ValueId;
+
+/// Newest operator set that the converters were written for.
+const NEWEST: i64 = 28;
+
+/// Oldest operator set that is read.
+const OLDEST: i64 = 7;
+
+/// Adds what a node means to the graph, and gives its results.
+pub(super) type Convert = fn(&mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail>;
+
+/// An operator of the standard set.
+pub(super) struct Row {
+    op_type: &'static str,
+    /// First and last version of the operator set for which `convert` is right.
+    since: i64,
+    until: i64,
+    convert: Convert,
+}
+
+/// An operator that has been there since version `since`.
+const fn row(op_type: &'static str, since: i64, convert: Convert) -> Row {
+    Row { op_type, since, until: NEWEST, convert }
+}
+
+const TABLES: &[&[Row]] = &[
+    activation::ROWS,
+    constant::ROWS,
+    indexing::ROWS,
+    linear::ROWS,
+    math::ROWS,
+    norm::ROWS,
+    picture::ROWS,
+    reduce::ROWS,
+    resize::ROWS,
+    shape::ROWS,
+];
+
+/// The converter for an operator of a domain (empty: the standard one) at the version that the
+/// model asks for.
+pub(super) fn find(domain: &str, op_type: &str, version: Option<i64>) -> Result<Convert, Fail> {
+    let unsupported = |reason: String| Err(Fail::Unsupported(reason));
+    if !domain.is_empty() {
+        return unsupported(format!("no operators of the domain \"{domain}\" are supported"));
+    }
+    let rows = TABLES.iter().copied().flatten();
+    let Some(row) = rows.into_iter().find(|row| row.op_type == op_type) else {
+        return unsupported(match op_type {
+            "If" | "Loop" | "Scan" => "operators that hold graphs are not supported".into(),
+            _ => "there is no such operator, or it is not supported".into(),
+        });
+    };
+    match version {
+        None => unsupported("the model does not say which operator set it uses".into()),
+        Some(version) if version < OLDEST => {
+            unsupported(format!("operator set {version} is too old; {OLDEST} is the oldest read"))
+        }
+        Some(version) if version < row.since => unsupported(format!(
+            "it came with operator set {}, but the model uses {version}",
+            row.since
+        )),
+        Some(version) if version > row.until => unsupported(format!(
+            "the model uses operator set {version}; {} is the newest in which it is known",
+            row.until
+        )),
+        Some(_) => Ok(row.convert),
+    }
+}

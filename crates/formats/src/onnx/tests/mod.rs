@@ -1,0 +1,3 @@
+//! Models built here byte by byte, and real ones.
+
+mod real;
