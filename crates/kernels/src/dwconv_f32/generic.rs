@@ -10,6 +10,9 @@ use crate::arch::SimdF32;
 /// Input rows that the tallest tile sees: 5x5, stride 2, two output rows.
 const MAX_ROWS: usize = 7;
 
+/// Input columns that the widest tile sees: 5x5, stride 2, four output columns.
+const MAX_COLUMNS: usize = 11;
+
 /// Computes a task with register tiles of `TH` x `TW` outputs, for kernels of `KH` x `KW` taps and
 /// stride `ST` both ways.
 ///
@@ -87,18 +90,25 @@ unsafe fn row_of_tiles<
     }
     let tile = Tile::<S, KH, KW> { simd, task, rows, weights, bias, oh, c };
     let columns = (TW - 1) * ST + KW;
+    let border = KW / 2;
     let mut ow = 0;
     loop {
         // First input column of the tile, counted from `pad_left` columns before the picture.
         let start = ow * ST;
-        if start >= task.pad_left && start + columns <= task.pad_left + task.iw {
-            // SAFETY: all columns of the tile lie in the picture; `ow + TW <= task.ow`.
-            unsafe { tile.run::<ST, TH, TW, false>(ow, 0, columns) };
-        } else {
-            let lo = task.pad_left.saturating_sub(start);
-            let hi = (task.pad_left + task.iw - start).min(columns);
-            // SAFETY: the columns `lo .. hi` of the tile lie in the picture.
-            unsafe { tile.run::<ST, TH, TW, true>(ow, lo, hi) };
+        let lo = task.pad_left.saturating_sub(start);
+        let hi = (task.pad_left + task.iw - start).min(columns);
+        // The usual borders are constants, so that their tiles have no branch.
+        // SAFETY: the columns `lo .. hi` of the tile lie in the picture; `ow + TW <= task.ow`.
+        unsafe {
+            if lo == 0 && hi == columns {
+                tile.run::<ST, TH, TW, false>(ow, 0, columns);
+            } else if lo == border && hi == columns {
+                tile.run::<ST, TH, TW, false>(ow, border, columns);
+            } else if lo == 0 && hi == columns - border {
+                tile.run::<ST, TH, TW, false>(ow, 0, columns - border);
+            } else {
+                tile.run::<ST, TH, TW, true>(ow, lo, hi);
+            }
         }
         if ow + TW == task.ow {
             return;
@@ -144,21 +154,21 @@ struct Tile<'a, S: SimdF32, const KH: usize, const KW: usize> {
 }
 
 impl<S: SimdF32, const KH: usize, const KW: usize> Tile<'_, S, KH, KW> {
-    /// Outputs `ow .. ow + TW` of the rows. `CUT` tiles leave out the input columns outside
-    /// `lo .. hi`.
+    /// Outputs `ow .. ow + TW` of the rows, from the input columns `lo .. hi` of the tile.
+    /// `VARIABLE` where these are not constants of the caller.
     ///
     /// # Safety
     /// - `ow + TW <= task.ow`, and the columns `lo .. hi` of the tile lie in the picture.
     #[inline(always)]
-    unsafe fn run<const ST: usize, const TH: usize, const TW: usize, const CUT: bool>(
+    unsafe fn run<const ST: usize, const TH: usize, const TW: usize, const VARIABLE: bool>(
         &self,
         ow: usize,
         lo: usize,
         hi: usize,
     ) {
         let (simd, task) = (self.simd, self.task);
-        // SAFETY: rows `oh ..` and columns `ow ..` of the tile lie in the output.
-        let mut acc = unsafe { init::<S, TH, TW>(simd, task, self.bias, self.oh, ow, self.c) };
+        let columns = (TW - 1) * ST + KW;
+        let mut acc = [[self.bias; TW]; TH];
         let left = (ow * ST).wrapping_sub(task.pad_left).wrapping_mul(task.ld_in);
         for r in 0..(TH - 1) * ST + KH {
             let row = self.rows[r];
@@ -166,51 +176,72 @@ impl<S: SimdF32, const KH: usize, const KW: usize> Tile<'_, S, KH, KW> {
                 continue;
             }
             let row = row.wrapping_add(left);
-            for j in 0..(TW - 1) * ST + KW {
-                if CUT && (j < lo || j >= hi) {
-                    continue;
+            // SAFETY: only called for columns in the picture.
+            let load = |j: usize| unsafe { simd.load(row.wrapping_add(j * task.ld_in)) };
+            if VARIABLE {
+                // One branch per column, then all its products.
+                for j in 0..columns {
+                    if j >= lo && j < hi {
+                        self.add_column::<ST, TH, TW>(&mut acc, r, j, load(j));
+                    }
                 }
-                // SAFETY: column `j` lies in the picture.
-                let x = unsafe { simd.load(row.wrapping_add(j * task.ld_in)) };
-                for (th, sums) in acc.iter_mut().enumerate() {
-                    for (tw, sum) in sums.iter_mut().enumerate() {
-                        if r >= th * ST && r < th * ST + KH && j >= tw * ST && j < tw * ST + KW {
-                            let w = self.weights[r - th * ST][j - tw * ST];
-                            *sum = simd.fma(x, w, *sum);
-                        }
+            } else {
+                // Tap by tap, so that neighbouring multiply-adds are independent.
+                let mut x = [self.bias; MAX_COLUMNS];
+                for (j, x) in x.iter_mut().enumerate().take(columns) {
+                    if j >= lo && j < hi {
+                        *x = load(j);
+                    }
+                }
+                for kw in 0..KW {
+                    self.add_tap::<ST, TH, TW>(&mut acc, r, kw, &x, (lo, hi));
+                }
+            }
+        }
+        // SAFETY: rows `oh ..` and columns `ow ..` of the tile lie in the output.
+        unsafe { finish::<S, TH, TW>(simd, task, acc, self.oh, ow, self.c) };
+    }
+
+    /// Adds column `j` of input row `r` to all outputs that see it.
+    #[inline(always)]
+    fn add_column<const ST: usize, const TH: usize, const TW: usize>(
+        &self,
+        acc: &mut [[S::f32s; TW]; TH],
+        r: usize,
+        j: usize,
+        x: S::f32s,
+    ) {
+        for (th, sums) in acc.iter_mut().enumerate() {
+            for (tw, sum) in sums.iter_mut().enumerate() {
+                if r >= th * ST && r < th * ST + KH && j >= tw * ST && j < tw * ST + KW {
+                    *sum = self.simd.fma(x, self.weights[r - th * ST][j - tw * ST], *sum);
+                }
+            }
+        }
+    }
+
+    /// Adds tap `kw` of input row `r` to all outputs, from those of the columns `x` that lie in
+    /// `lo .. hi`.
+    #[inline(always)]
+    fn add_tap<const ST: usize, const TH: usize, const TW: usize>(
+        &self,
+        acc: &mut [[S::f32s; TW]; TH],
+        r: usize,
+        kw: usize,
+        x: &[S::f32s; MAX_COLUMNS],
+        (lo, hi): (usize, usize),
+    ) {
+        for (th, sums) in acc.iter_mut().enumerate() {
+            if r >= th * ST && r < th * ST + KH {
+                for (tw, sum) in sums.iter_mut().enumerate() {
+                    let j = tw * ST + kw;
+                    if j >= lo && j < hi {
+                        *sum = self.simd.fma(x[j], self.weights[r - th * ST][kw], *sum);
                     }
                 }
             }
         }
-        // SAFETY: as above.
-        unsafe { finish::<S, TH, TW>(simd, task, acc, self.oh, ow, self.c) };
     }
-}
-
-/// The initial sums of a tile: the bias, and the residual where there is one.
-///
-/// # Safety
-/// - The tile of outputs lies in the task.
-#[inline(always)]
-unsafe fn init<S: SimdF32, const TH: usize, const TW: usize>(
-    simd: S,
-    task: &Task,
-    bias: S::f32s,
-    oh: usize,
-    ow: usize,
-    c: usize,
-) -> [[S::f32s; TW]; TH] {
-    let mut acc = [[bias; TW]; TH];
-    if !task.residual.is_null() {
-        for (th, row) in acc.iter_mut().enumerate() {
-            for (tw, sum) in row.iter_mut().enumerate() {
-                let at = ((oh + th) * task.ow + ow + tw) * task.ld_residual + c;
-                // SAFETY: the residual has a vector for every output.
-                *sum = simd.add_f32s(*sum, unsafe { simd.load(task.residual.add(at)) });
-            }
-        }
-    }
-    acc
 }
 
 /// Applies clamp or hard-swish to the sums of a tile and stores them.
@@ -308,8 +339,8 @@ unsafe fn any_tile<S: SimdF32, const TW: usize>(
     let step = task.stride.w * task.ld_in;
     // SAFETY: the packed weights hold the block of `c`.
     let block = unsafe { task.weights.add((c / BLOCK) * (1 + taps) * BLOCK + c % BLOCK) };
-    // SAFETY: a block begins with the bias; the outputs lie in the task.
-    let mut acc = unsafe { init::<S, 1, TW>(simd, task, simd.load(block), oh, ow, c) };
+    // SAFETY: a block begins with the bias.
+    let mut acc = [[unsafe { simd.load(block) }; TW]];
     for kh in 0..task.kernel.h {
         // SAFETY: the table has a row per output row and tap row.
         let row = unsafe { task.row(oh * task.kernel.h + kh, c) };
@@ -332,23 +363,29 @@ unsafe fn any_tile<S: SimdF32, const TW: usize>(
     unsafe { finish::<S, 1, TW>(simd, task, acc, oh, ow, c) };
 }
 
-/// Applies an activation to the vectors at `p`, `p + ld`, ...
+/// Adds the residual and applies the activation of `post` to the written outputs of one row
+/// tile and vector of channels.
 ///
 /// # Safety
-/// - `count` vectors, `ld` elements apart, are valid for reads and writes.
+/// - `count` vectors, `ld` elements apart, are valid at `y` for reads and writes; and at
+///   `residual`, `ld_residual` apart, for reads, unless that is null.
 #[inline(always)]
-pub(super) unsafe fn activate<S: SimdF32>(
+pub(super) unsafe fn post<S: SimdF32>(
     simd: S,
     act: depthwise_tensor::Activation,
-    p: *mut f32,
+    (y, ld): (*mut f32, usize),
+    (residual, ld_residual): (*const f32, usize),
     count: usize,
-    ld: usize,
 ) {
     for i in 0..count {
         // SAFETY: as the caller promises.
         unsafe {
-            let at = p.add(i * ld);
-            simd.store(at, simd.activate(act, simd.load(at)));
+            let at = y.add(i * ld);
+            let mut v = simd.load(at);
+            if !residual.is_null() {
+                v = simd.add_f32s(v, simd.load(residual.add(i * ld_residual)));
+            }
+            simd.store(at, simd.activate(act, v));
         }
     }
 }

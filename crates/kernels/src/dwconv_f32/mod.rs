@@ -38,7 +38,7 @@ use depthwise_tensor::buf::ALIGN;
 use depthwise_tensor::{Activation, ConvGeometry, Hw, Rows, padded_ld};
 use std::ops::Range;
 use std::sync::Arc;
-use task::{BLOCK, Post, Task};
+use task::{BLOCK, Post, PostFn, Task};
 
 const FAMILY: &str = "dwconv_f32";
 
@@ -54,7 +54,7 @@ pub struct Kernel {
     /// Time per tile output, relative to the other kernels of the level and window.
     cost: usize,
     run: unsafe fn(&Task),
-    activate: unsafe fn(Activation, *mut f32, usize, usize),
+    post: PostFn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ macro_rules! kernels {
                 tile: depthwise_tensor::Hw { h: $th, w: $tw },
                 cost: $cost,
                 run: $tiled,
-                activate,
+                post,
             },)*
             $(super::Kernel {
                 name: stringify!($any),
@@ -174,7 +174,7 @@ macro_rules! kernels {
                 tile: depthwise_tensor::Hw { h: 1, w: $width },
                 cost: $any_cost,
                 run: $any,
-                activate,
+                post,
             },)*
         ];
 
@@ -203,17 +203,17 @@ macro_rules! kernels {
 
         /// # Safety
         /// - The CPU has the instruction set.
-        /// - As [`super::generic::activate`].
+        /// - As [`super::generic::post`].
         #[$attribute]
-        unsafe fn activate(
+        unsafe fn post(
             act: depthwise_tensor::Activation,
-            p: *mut f32,
+            y: (*mut f32, usize),
+            residual: (*const f32, usize),
             count: usize,
-            ld: usize,
         ) {
             // SAFETY: the CPU has the instruction set, which this function enables for the token;
             // the vectors are the caller's duty.
-            unsafe { super::generic::activate($token, act, p, count, ld) }
+            unsafe { super::generic::post($token, act, y, residual, count) }
         }
     };
 }
@@ -378,8 +378,10 @@ impl DwConvF32 {
             let before = (oh - rows.start) * g.output.w;
             let mut tile = task;
             tile.output = task.output.wrapping_add(before * self.spec.ld_out);
-            if !task.residual.is_null() {
-                tile.residual = task.residual.wrapping_add(before * task.ld_residual);
+            if let Some(post) = &mut tile.post
+                && !post.residual.is_null()
+            {
+                post.residual = post.residual.wrapping_add(before * post.ld_residual);
             }
             // SAFETY: as without a ring.
             unsafe {
@@ -406,7 +408,11 @@ impl DwConvF32 {
         };
         let clamp = spec.activation.as_clamp();
         let hard_swish = spec.activation == Activation::HardSwish;
-        let (min, max) = clamp.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let in_registers = residual.is_null() && (clamp.is_some() || hard_swish);
+        let (act, apply) = (spec.activation, self.kernel.post);
+        let post = Post { residual, ld_residual, act, apply };
+        let no_clamp = (f32::NEG_INFINITY, f32::INFINITY);
+        let (min, max) = clamp.filter(|_| in_registers).unwrap_or(no_clamp);
         Task {
             rows,
             iw: g.input.w,
@@ -415,8 +421,6 @@ impl DwConvF32 {
             oh,
             ow: g.output.w,
             ld_out: spec.ld_out,
-            residual,
-            ld_residual,
             weights: self.weights.as_ptr(),
             c0: channels.start,
             c1: channels.end,
@@ -425,11 +429,10 @@ impl DwConvF32 {
             dilation_w: g.dilation.w,
             pad_left: g.pad.left,
             channels_outer: g.output.h <= SMALL && g.output.w <= SMALL,
-            hard_swish,
+            hard_swish: hard_swish && in_registers,
             min,
             max,
-            post: (clamp.is_none() && !hard_swish)
-                .then_some(Post { act: spec.activation, apply: self.kernel.activate }),
+            post: (!in_registers).then_some(post),
         }
     }
 

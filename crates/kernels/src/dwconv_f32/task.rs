@@ -27,10 +27,6 @@ pub(crate) struct Task {
     pub(crate) ow: usize,
     /// Pixel stride of the output.
     pub(crate) ld_out: usize,
-    /// Added to the sums before the activation: the row that belongs to `output`, or null.
-    pub(crate) residual: *const f32,
-    /// Pixel stride of the residual.
-    pub(crate) ld_residual: usize,
     /// Packed weights, of all channels.
     pub(crate) weights: *const f32,
     /// First channel; a multiple of [`BLOCK`].
@@ -53,7 +49,7 @@ pub(crate) struct Task {
     pub(crate) min: f32,
     /// Upper bound of the clamp.
     pub(crate) max: f32,
-    /// An activation that takes a pass of its own over the written rows.
+    /// What takes a pass of its own over the written rows.
     pub(crate) post: Option<Post>,
 }
 
@@ -93,15 +89,24 @@ impl Task {
     }
 }
 
-/// An activation and the function that applies it to `count` vectors, `ld` elements apart.
+/// A second pass over outputs that were just written, while they are in the cache: for what is
+/// too rare to cost every tile a branch and registers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Post {
-    pub(super) act: Activation,
-    pub(super) apply: unsafe fn(act: Activation, p: *mut f32, count: usize, ld: usize),
+    /// Added first: the row that belongs to the first output row, or null.
+    pub(crate) residual: *const f32,
+    /// Pixel stride of the residual.
+    pub(crate) ld_residual: usize,
+    /// Applied last.
+    pub(crate) act: Activation,
+    pub(super) apply: PostFn,
 }
 
+/// The activation; outputs and residual, each with its pixel stride; the number of vectors.
+pub(super) type PostFn = unsafe fn(Activation, (*mut f32, usize), (*const f32, usize), usize);
+
 impl Post {
-    /// Applies the activation to `rows` output rows from `oh` on, channels `c .. c + lanes`.
+    /// Finishes `rows` output rows from `oh` on, channels `c .. c + lanes`.
     ///
     /// # Safety
     /// - The rows lie in the task, their vectors are written, and `lanes` is the vector width of
@@ -109,10 +114,15 @@ impl Post {
     #[inline(always)]
     pub(super) unsafe fn run(self, task: &Task, oh: usize, rows: usize, c: usize, lanes: usize) {
         debug_assert!(oh + rows <= task.oh && c + lanes <= task.ld_out);
+        let pixel = oh * task.ow;
+        let mut residual = self.residual;
+        if !residual.is_null() {
+            residual = residual.wrapping_add(pixel * self.ld_residual + c);
+        }
         // SAFETY: as the caller promises; output rows follow each other.
         unsafe {
-            let first = task.output.add(oh * task.ow * task.ld_out + c);
-            (self.apply)(self.act, first, rows * task.ow, task.ld_out);
+            let y = task.output.add(pixel * task.ld_out + c);
+            (self.apply)(self.act, (y, task.ld_out), (residual, self.ld_residual), rows * task.ow);
         }
     }
 }
