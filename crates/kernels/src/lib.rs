@@ -25,6 +25,7 @@ pub mod roofline;
 
 mod act;
 mod arch;
+mod spatial;
 
 pub mod conv2d;
 pub mod dwconv_f32;

@@ -20,7 +20,6 @@ pub(crate) trait SimdF32: pulp::Simd {
     fn fma(self, a: Self::f32s, b: Self::f32s, c: Self::f32s) -> Self::f32s;
 
     /// The larger of the two lanes, NaN where either is NaN.
-    #[cfg_attr(not(test), expect(dead_code))]
     fn max_or_nan(self, a: Self::f32s, b: Self::f32s) -> Self::f32s;
 
     /// `min(max(x, lo), hi)`, NaN where `x` is NaN. The bounds are no NaN.

@@ -4,8 +4,9 @@
 //! the rest. Both sum the taps of an output in the same order (rows, then columns) wherever the
 //! output lies, so a result does not depend on how rows and channels are split.
 
-use super::task::{BLOCK, Task};
+use super::task::Task;
 use crate::arch::SimdF32;
+use crate::spatial::BLOCK;
 
 /// Input rows that the tallest tile sees: 5x5, stride 2, two output rows.
 const MAX_ROWS: usize = 7;

@@ -34,11 +34,15 @@ pub use pack::PackedDwF32;
 
 use crate::isa::{Cpu, Isa};
 use crate::operator::{Io, KernelError, KernelInfo, Operator};
+use crate::spatial::{
+    BLOCK, bytes_of, check_ld, check_picture, check_window, invalid, share, share_channels,
+    unsupported,
+};
 use depthwise_tensor::buf::ALIGN;
-use depthwise_tensor::{Activation, ConvGeometry, Hw, Rows, padded_ld};
+use depthwise_tensor::{Activation, ConvGeometry, Hw, padded_ld};
 use std::ops::Range;
 use std::sync::Arc;
-use task::{BLOCK, Post, PostFn, Task};
+use task::{Post, PostFn, Task};
 
 const FAMILY: &str = "dwconv_f32";
 
@@ -294,23 +298,26 @@ impl DwConvF32 {
         check(&weights, &spec)?;
         let g = &spec.geometry;
         if !kernel.fits(g) || !Cpu::detect().supports(kernel.isa) {
-            return Err(unsupported(format!("{} for this convolution or CPU", kernel.name)));
+            return Err(unsupported(
+                FAMILY,
+                format!("{} for this convolution or CPU", kernel.name),
+            ));
         }
-        let mut input_bytes = vec![bytes_of(g.input.pixels(), spec.ld_in)?];
+        let mut input_bytes = vec![bytes_of(FAMILY, g.input.pixels(), spec.ld_in)?];
         if let Some(ld) = spec.residual_ld {
-            input_bytes.push(bytes_of(g.output.pixels(), ld)?);
+            input_bytes.push(bytes_of(FAMILY, g.output.pixels(), ld)?);
         }
-        let output_bytes = [bytes_of(g.output.pixels(), spec.ld_out)?];
+        let output_bytes = [bytes_of(FAMILY, g.output.pixels(), spec.ld_out)?];
         let (split, chunks) = plan_split(kernel, g, weights.multiplier(), threads);
         let table_bytes = size_of::<*const f32>()
             .checked_mul(table_len(kernel, g, g.output.h))
             .and_then(|bytes| bytes.checked_next_multiple_of(ALIGN))
-            .ok_or_else(|| invalid("row table too large".into()))?;
+            .ok_or_else(|| invalid(FAMILY, "row table too large".into()))?;
         let ring = (weights.multiplier() > 1).then(|| Ring::new(kernel, g)).transpose()?;
         let scratch_bytes = table_bytes
             .checked_add(ring.map_or(0, |ring| ring.bytes))
             .and_then(|bytes| bytes.checked_mul(chunks))
-            .ok_or_else(|| invalid("scratch too large".into()))?;
+            .ok_or_else(|| invalid(FAMILY, "scratch too large".into()))?;
         Ok(DwConvF32 {
             kernel,
             weights,
@@ -523,8 +530,7 @@ unsafe impl Operator for DwConvF32 {
                 }
             }
             Split::Channels => {
-                let blocks = share(channels.div_ceil(BLOCK), self.chunks, chunk);
-                let channels = blocks.start * BLOCK..(blocks.end * BLOCK).min(channels);
+                let channels = share_channels(channels, self.chunks, chunk);
                 for n in 0..g.output.n {
                     // SAFETY: no other chunk has these channels.
                     unsafe { self.run_rows(io, scratch, n, 0..g.output.h, channels.clone()) };
@@ -550,7 +556,7 @@ impl Ring {
             .and_then(|rows| rows.checked_add((g.kernel.h - 1) * g.dilation.h + 1));
         let rows = window.map_or(g.input.h, |window| window.min(g.input.h)).max(1);
         let ld = padded_ld(g.output.c);
-        Ok(Ring { rows, ld, bytes: bytes_of(rows.saturating_mul(g.input.w), ld)? })
+        Ok(Ring { rows, ld, bytes: bytes_of(FAMILY, rows.saturating_mul(g.input.w), ld)? })
     }
 
     /// Input rows that these output rows see.
@@ -602,11 +608,6 @@ fn units(rows: usize, unit: usize) -> usize {
     (rows / unit).max(1)
 }
 
-/// Part `chunk` of `count` things in `chunks` parts.
-fn share(count: usize, chunks: usize, chunk: usize) -> Range<usize> {
-    count * chunk / chunks..count * (chunk + 1) / chunks
-}
-
 /// Rows are shared out where there are enough, else channels.
 fn plan_split(kernel: &Kernel, g: &ConvGeometry, m: usize, threads: usize) -> (Split, usize) {
     let threads = if 2 * g.macs() < SMALL_WORK { 1 } else { threads.max(1) };
@@ -625,55 +626,28 @@ fn check(weights: &PackedDwF32, spec: &DwSpec) -> Result<(), KernelError> {
     let channels = (g.input.c, g.output.c, g.groups, g.kernel);
     let packed = (weights.in_channels(), weights.out_channels(), weights.in_channels());
     if channels != (packed.0, packed.1, packed.2, weights.kernel()) {
-        return Err(invalid(format!(
-            "kernel {} of {} to {} channels in {} groups, but weights of {}, {} to {}",
-            g.kernel,
-            g.input.c,
-            g.output.c,
-            g.groups,
-            weights.kernel(),
-            packed.0,
-            packed.1
-        )));
+        return Err(invalid(
+            FAMILY,
+            format!(
+                "kernel {} of {} to {} channels in {} groups, but weights of {}, {} to {}",
+                g.kernel,
+                g.input.c,
+                g.output.c,
+                g.groups,
+                weights.kernel(),
+                packed.0,
+                packed.1
+            ),
+        ));
     }
     if g.input.n != g.output.n {
-        return Err(invalid(format!("{} pictures in, {} out", g.input.n, g.output.n)));
+        return Err(invalid(FAMILY, format!("{} pictures in, {} out", g.input.n, g.output.n)));
     }
-    for e in [g.input, g.output] {
-        if [e.n, e.h, e.w].into_iter().try_fold(1usize, |n, x| n.checked_mul(x.max(1))).is_none() {
-            return Err(invalid(format!("{e:?} has more pixels than memory")));
-        }
-    }
-    if g.stride.area() == 0 || g.dilation.area() == 0 {
-        return Err(invalid(format!("stride {}, dilation {}", g.stride, g.dilation)));
-    }
-    for axis in [g.rows(), g.cols()] {
-        let last = axis.output.checked_mul(axis.stride);
-        let reach = last.and_then(|n| n.checked_add(axis.kernel.checked_mul(axis.dilation)?));
-        let padded = axis.input.checked_add(axis.pad_before);
-        if reach.and_then(|n| n.checked_add(padded?)).is_none_or(|n| n > isize::MAX as usize) {
-            return Err(invalid(format!("window out of bounds: {axis:?}")));
-        }
-    }
-    let lds = [(spec.ld_in, g.input.c), (spec.ld_out, g.output.c)];
-    for (ld, c) in lds.into_iter().chain(spec.residual_ld.map(|ld| (ld, g.output.c))) {
-        if !(Rows { rows: 1, c, ld }).is_vector_padded() {
-            return Err(unsupported(format!("pixel stride {ld} for {c} channels")));
-        }
-    }
-    Ok(())
-}
-
-/// Bytes of `pixels` pixels of `ld` elements.
-fn bytes_of(pixels: usize, ld: usize) -> Result<usize, KernelError> {
-    let bytes = pixels.checked_mul(ld).and_then(|len| len.checked_mul(size_of::<f32>()));
-    bytes.ok_or_else(|| invalid(format!("{pixels} pixels of {ld} elements")))
-}
-
-fn invalid(reason: String) -> KernelError {
-    KernelError::Invalid { kernel: FAMILY, reason }
-}
-
-fn unsupported(reason: String) -> KernelError {
-    KernelError::Unsupported { kernel: FAMILY, reason }
+    check_picture(FAMILY, &g.input)?;
+    check_picture(FAMILY, &g.output)?;
+    check_window(FAMILY, &g.rows())?;
+    check_window(FAMILY, &g.cols())?;
+    check_ld(FAMILY, spec.ld_in, g.input.c)?;
+    check_ld(FAMILY, spec.ld_out, g.output.c)?;
+    spec.residual_ld.map_or(Ok(()), |ld| check_ld(FAMILY, ld, g.output.c))
 }

@@ -1,9 +1,9 @@
 //! Weights in blocks of 16 channels: bias, then the taps row by row.
 
 use super::FAMILY;
-use super::task::BLOCK;
 use crate::isa::Cpu;
 use crate::operator::KernelError;
+use crate::spatial::BLOCK;
 use depthwise_tensor::buf::AllocError;
 use depthwise_tensor::{AlignedBuf, Hw};
 

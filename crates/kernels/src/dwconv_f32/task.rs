@@ -3,9 +3,6 @@
 use depthwise_tensor::{Activation, Hw, WindowAxis};
 use std::ops::Range;
 
-/// Channels in a block of packed weights, whatever the vector width.
-pub(super) const BLOCK: usize = 16;
-
 /// Some output rows of one picture, for some channels.
 ///
 /// Input rows come as a table of pointers, so that they may lie in a picture, in a ring of rows,
@@ -29,7 +26,7 @@ pub(crate) struct Task {
     pub(crate) ld_out: usize,
     /// Packed weights, of all channels.
     pub(crate) weights: *const f32,
-    /// First channel; a multiple of [`BLOCK`].
+    /// First channel; a multiple of 16.
     pub(crate) c0: usize,
     /// Past the last channel. Vectors that begin before it are read and written whole.
     pub(crate) c1: usize,
