@@ -111,9 +111,8 @@ impl<'m> Importer<'m> {
         let model = self.model;
         let node = &model.graph.nodes[index];
         let name = self.node_name(node, index);
-        let first_new = self.graph.values().len();
         let reason = match self.convert(node, &name) {
-            Ok(results) => {
+            Ok((results, first_new)) => {
                 for (result, &output) in results.into_iter().zip(&node.outputs) {
                     self.bind(output, result, first_new);
                 }
@@ -138,7 +137,12 @@ impl<'m> Importer<'m> {
         }))
     }
 
-    fn convert(&mut self, node: &'m wire::Node<'m>, name: &str) -> Result<Vec<ValueId>, Fail> {
+    /// The results of a node, and the number of values that were there before it.
+    fn convert(
+        &mut self,
+        node: &'m wire::Node<'m>,
+        name: &str,
+    ) -> Result<(Vec<ValueId>, usize), Fail> {
         let domain = if node.domain == "ai.onnx" { "" } else { node.domain };
         if self.model.functions.contains(&(node.domain, node.op_type)) {
             return Err(Fail::Unsupported("it is a function defined by the model".into()));
@@ -149,6 +153,7 @@ impl<'m> Importer<'m> {
         let convert = ops::find(domain, node.op_type, version)?;
         let operands = node.inputs.iter().map(|&input| self.value(input));
         let operands = operands.collect::<Result<Vec<_>, _>>()?;
+        let first_new = self.graph.values().len();
         let mut context = Context::new(self, node, name, operands, version.unwrap_or_default());
         let results = convert(&mut context)?;
         context.check_all_read()?;
@@ -157,7 +162,7 @@ impl<'m> Importer<'m> {
             let number = position + results.len();
             return Err(Fail::Unsupported(format!("its output number {number} is used")));
         }
-        Ok(results)
+        Ok((results, first_new))
     }
 
     /// The value of this name, made from an initializer where it is the first time; `None` for

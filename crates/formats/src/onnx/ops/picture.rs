@@ -238,7 +238,13 @@ fn space_to_depth(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let columns = part(c, "columns", blocks, &[3]);
     let split = c.add("split.extents", Concat { axis: 0 }, &[rows, side, columns, side]);
     let x = c.add("split.pixels", Reshape { allow_zero: false }, &[x, split]);
-    let x = c.transpose("pixels", x, &[0, 3, 5, 1, 2, 4]);
+    // As in `depth_to_space`; version 28 brought the choice.
+    let perm = match c.text_or("mode", "DCR")?.as_str() {
+        "DCR" => [0, 3, 5, 1, 2, 4],
+        "CRD" => [0, 1, 3, 5, 2, 4],
+        other => return unsupported(format!("mode = {other} is not supported")),
+    };
+    let x = c.transpose("pixels", x, &perm);
     let y = merged(c, extents, [1, block * block, 1, 1], [1, 1, block, block]);
     let y = c.add("", Reshape { allow_zero: false }, &[x, y]);
     Ok(vec![y])

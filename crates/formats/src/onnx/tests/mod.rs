@@ -1,3 +1,8 @@
-//! Models built here byte by byte, and real ones.
+//! Models built here node by node, and real ones.
 
+mod build;
+mod external;
+mod graph;
+mod hostile;
+mod operators;
 mod real;
