@@ -159,7 +159,7 @@ unsafe fn accumulate<S: SimdF32, const MR: usize, const NV: usize>(
 /// # Safety
 /// - `NV * S::F32_LANES` elements from `c + r * ldc` on are valid for writes, `r < MR`.
 #[inline(always)]
-unsafe fn finish<S: SimdF32, const MR: usize, const NV: usize>(
+pub(crate) unsafe fn finish<S: SimdF32, const MR: usize, const NV: usize>(
     simd: S,
     mut acc: Sums<S, MR, NV>,
     tail: &Tail,

@@ -46,11 +46,12 @@ mod pack;
 pub(crate) mod scalar;
 pub(crate) mod split;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::isa::Isa;
 use crate::operator::{Io, KernelError, KernelInfo, Operator};
 use depthwise_tensor::Activation;
+pub(crate) use generic::finish;
 pub use pack::PackedGemmF32;
 pub(crate) use pack::Panel;
 use split::{Split, chunks_for_macs};
@@ -136,7 +137,6 @@ impl Kernel {
     /// # Safety
     /// As [`IndirectArgs`] says, for `rows` rows and [`Kernel::nr`] columns; the CPU has the
     /// kernel's level. `args.tiles` is not read.
-    #[expect(dead_code)]
     pub(crate) unsafe fn run_indirect(&self, mut args: IndirectArgs, rows: usize) {
         for (tiles, mr) in equal_tiles(rows, self.mr()) {
             args.tiles = tiles;
@@ -149,7 +149,6 @@ impl Kernel {
         }
     }
 
-    #[expect(dead_code)]
     pub(crate) fn row_ops(&self) -> &'static RowOps {
         self.ops
     }

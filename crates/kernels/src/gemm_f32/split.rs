@@ -16,6 +16,12 @@ pub(crate) fn chunks_for_macs(macs: u64, threads: usize) -> usize {
     threads.min(worth).max(1)
 }
 
+/// Part `i` of `count` things in `parts` parts that differ by at most one.
+pub(crate) fn share(count: usize, parts: usize, i: usize) -> Range<usize> {
+    let bound = |i: usize| count / parts * i + (count % parts).min(i);
+    bound(i)..bound(i + 1)
+}
+
 /// A grid of rows and columns in `chunks` parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Split {
