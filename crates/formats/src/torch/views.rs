@@ -164,22 +164,27 @@ fn dense(view: &View, shape: Shape, dtype: DType, storage: Bytes) -> Result<Tens
     Tensor::new(dtype, shape, buf.into_bytes())
 }
 
-/// Copies elements of `N` bytes, one index of the view after the other.
+/// Copies elements of `N` bytes, one index of the view after the other. The view has elements.
 fn gather<const N: usize>(view: &View, storage: &[u8], out: &mut [u8]) {
     let storage = storage.as_chunks::<N>().0;
-    let mut index = vec![0; view.sizes.len()];
+    let steps = view.sizes.iter().copied().zip(view.strides.iter().copied());
+    let mut axes: Vec<(usize, usize)> = steps.filter(|&(size, _)| size > 1).collect();
+    let (inner_len, inner_step) = axes.pop().unwrap_or((1, 0));
+    let mut index = vec![0; axes.len()];
     let mut at = view.offset;
-    for element in out.as_chunks_mut::<N>().0 {
-        *element = storage[at];
-        // The next index, last axis fastest.
-        for axis in (0..index.len()).rev() {
-            index[axis] += 1;
-            at += view.strides[axis];
-            if index[axis] < view.sizes[axis] {
+    for row in out.as_chunks_mut::<N>().0.chunks_exact_mut(inner_len) {
+        for (i, element) in row.iter_mut().enumerate() {
+            *element = storage[at + i * inner_step];
+        }
+        // The next index of the outer axes, last axis fastest.
+        for (position, &(size, step)) in index.iter_mut().zip(&axes).rev() {
+            *position += 1;
+            at += step;
+            if *position < size {
                 break;
             }
-            at -= view.strides[axis] * view.sizes[axis];
-            index[axis] = 0;
+            at -= step * size;
+            *position = 0;
         }
     }
 }
