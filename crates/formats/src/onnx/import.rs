@@ -37,6 +37,10 @@ pub(super) struct Importer<'m> {
     pub(super) graph: Graph,
     pub(super) tensors: TensorReader,
     model: &'m wire::Model<'m>,
+    /// Version of each operator set.
+    versions: HashMap<&'m str, i64>,
+    /// Domain and name of what the model defines for itself.
+    functions: HashSet<(&'m str, &'m str)>,
     /// Constants of the file that no node has asked for yet.
     initializers: HashMap<&'m str, &'m wire::Tensor<'m>>,
     value_info: HashMap<&'m str, &'m wire::ValueInfo<'m>>,
@@ -53,6 +57,8 @@ impl<'m> Importer<'m> {
             graph: Graph::new(source.name),
             tensors,
             model,
+            versions: model.opsets.iter().map(|set| (standard(set.domain), set.version)).collect(),
+            functions: model.functions.iter().copied().collect(),
             initializers: HashMap::new(),
             value_info: source.value_info.iter().map(|info| (info.name, info)).collect(),
             values: HashMap::new(),
@@ -143,13 +149,11 @@ impl<'m> Importer<'m> {
         node: &'m wire::Node<'m>,
         name: &str,
     ) -> Result<(Vec<ValueId>, usize), Fail> {
-        let domain = if node.domain == "ai.onnx" { "" } else { node.domain };
-        if self.model.functions.contains(&(node.domain, node.op_type)) {
+        if self.functions.contains(&(node.domain, node.op_type)) {
             return Err(Fail::Unsupported("it is a function defined by the model".into()));
         }
-        let opsets = self.model.opsets.iter();
-        let same = |d: &str| d == domain || (domain.is_empty() && d == "ai.onnx");
-        let version = opsets.filter(|set| same(set.domain)).map(|set| set.version).max();
+        let domain = standard(node.domain);
+        let version = self.versions.get(domain).copied();
         let convert = ops::find(domain, node.op_type, version)?;
         let operands = node.inputs.iter().map(|&input| self.value(input));
         let operands = operands.collect::<Result<Vec<_>, _>>()?;
@@ -237,23 +241,26 @@ impl<'m> Importer<'m> {
             inputs.iter().map(|input| input.and_then(|id| self.graph.constant(id))).collect();
         let facts = Facts::of_results(&op, &operands, &constants);
         self.facts.extend(std::iter::repeat_n(facts, outputs));
-        self.graph.add_node(name, op, inputs, &vec![name; outputs])
+        // A long name in each of many results could outgrow the file; they get the file's names.
+        let name_of_result = if outputs == 1 { name } else { "" };
+        self.graph.add_node(name, op, inputs, &vec![name_of_result; outputs])
     }
 
     /// Declares the outputs, drops what none of them needs, and checks the whole.
     fn finish(mut self) -> Result<Graph, OnnxError> {
         let mut declared = HashSet::new();
-        for info in &self.model.graph.outputs {
+        let outputs = &self.model.graph.outputs;
+        if let Some(twice) = outputs.iter().find(|info| !declared.insert(info.name)) {
+            return Err(OnnxError::Redefined(twice.name.to_owned()));
+        }
+        for info in outputs {
             let name = info.name;
-            if !declared.insert(name) {
-                return Err(OnnxError::Redefined(name.to_owned()));
-            }
             let value = match self.value(name) {
                 Ok(Some(value)) => value,
                 Err(Fail::Error(error)) => return Err(error),
                 _ => return Err(OnnxError::Feature(format!("the constant output \"{name}\""))),
             };
-            let value = self.output(name, value);
+            let value = self.output(name, value, &declared);
             self.graph.add_output(value);
         }
         self.graph.sort();
@@ -263,13 +270,12 @@ impl<'m> Importer<'m> {
 
     /// A value that bears the name of the output: the value itself, or a copy of one that is
     /// known by another name (an input, a constant, another output).
-    fn output(&mut self, name: &str, value: ValueId) -> ValueId {
+    fn output(&mut self, name: &str, value: ValueId, declared: &HashSet<&str>) -> ValueId {
         if self.graph.producer(value).is_some() {
             if self.graph.value(value).name == name {
                 return value;
             }
-            let taken = |n: &str| self.model.graph.outputs.iter().any(|info| info.name == n);
-            if !taken(&self.graph.value(value).name) {
+            if !declared.contains(self.graph.value(value).name.as_str()) {
                 self.graph.rename_value(value, name);
                 return value;
             }
@@ -280,6 +286,11 @@ impl<'m> Importer<'m> {
         };
         self.add_node(name, copy, &[Some(value)], 1)[0]
     }
+}
+
+/// The domain, where the standard one, which has two names, is the empty one.
+fn standard(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
 }
 
 /// Positions of the nodes, each after those that define its inputs; the file's own order where

@@ -8,7 +8,7 @@ use super::super::wire::{self, AttributeValue};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{Activation, Transpose};
 use depthwise_layers::{Binary, BinaryFn, Cast, Op};
-use depthwise_tensor::{DType, Tensor};
+use depthwise_tensor::{DType, MAX_RANK, Tensor};
 use half::{bf16, f16};
 
 /// Why a node was not converted.
@@ -119,6 +119,9 @@ impl<'c, 'm> Context<'c, 'm> {
     /// The number of dimensions of a value.
     pub(super) fn rank(&self, value: ValueId) -> Result<usize, Fail> {
         match self.facts(value) {
+            Facts { rank: Some(rank), .. } if *rank > MAX_RANK => {
+                unsupported(format!("its input has {rank} dimensions; at most {MAX_RANK}"))
+            }
             Facts { rank: Some(rank), .. } => Ok(*rank),
             Facts { poisoned: true, .. } => Err(Fail::Poisoned),
             _ => unsupported("the number of dimensions of its input is not known"),

@@ -7,6 +7,7 @@ use depthwise_layers::{
     BatchNorm, BinaryFn, Flatten, Reduce, ReduceFn, Reshape, ShapeOf, Softmax, Unary, UnaryFn,
     Unsqueeze,
 };
+use depthwise_tensor::MAX_RANK;
 
 pub(super) const ROWS: &[Row] = &[
     row("BatchNormalization", 7, batch_norm),
@@ -32,7 +33,7 @@ fn softmax(c: &mut Context<'_, '_>, log: bool) -> Result<Vec<ValueId>, Fail> {
     let default = if c.version < 13 { 1 } else { -1 };
     let axis = c.int_or("axis", default)?;
     let rank = c.facts(x).rank.map(|rank| rank as i64);
-    let last = axis == -1 || rank == Some(axis + 1);
+    let last = axis == -1 || rank.map(|rank| rank - 1) == Some(axis);
     if c.version >= 13 || last {
         return Ok(vec![c.add("", Softmax { axis, log }, &[x])]);
     }
@@ -77,7 +78,7 @@ fn layer_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     // The type of the sums: references and kernels here never sum in less than f32.
     c.ignore(&["stash_type"]);
     let first = if axis < 0 { axis } else { axis - c.rank(x)? as i64 };
-    if first >= 0 {
+    if !(-(MAX_RANK as i64)..0).contains(&first) {
         return unsupported(format!("axis = {axis} is out of range"));
     }
     let axes: Vec<i64> = (first..0).collect();

@@ -64,6 +64,35 @@ fn many_empty_records_are_refused_at_the_first() {
     }
 }
 
+#[test]
+fn extreme_axes_are_refused() {
+    let of = |op, inputs: &[&'static str], attribute, n| {
+        let node = node(op, inputs, &["y"], vec![(attribute, int(n))]);
+        model(20, &[1, 1, 2, 2], vec![node], vec![f32s("s", &[2], &[1.0, 1.0])])
+    };
+    for axis in [i64::MIN, i64::MAX, -9, 4] {
+        assert_eq!(refused(&of("LayerNormalization", &["x", "s"], "axis", axis)).len(), 1);
+    }
+    for axis in [i64::MIN, i64::MAX] {
+        for op in ["Softmax", "Flatten", "Gather", "Concat", "ArgMax", "Split"] {
+            let mut model = of(op, &["x", "x"], "axis", axis);
+            model.opsets[0].version = 12;
+            let _ = read(Bytes::from(model.encode()), None);
+        }
+    }
+    assert_eq!(refused(&of("DepthToSpace", &["x"], "blocksize", i64::MAX)).len(), 1);
+}
+
+#[test]
+fn ranks_beyond_the_limit_are_refused_where_they_would_be_written_out() {
+    let nodes = vec![
+        node("Unsqueeze", &["x"], &["t"], vec![("axes", ints(&(0..1000).collect::<Vec<_>>()))]),
+        node("Transpose", &["t"], &["y"], vec![]),
+    ];
+    let nodes = refused(&model(11, &[1], nodes, vec![]));
+    assert!(nodes[0].reason.contains("1001 dimensions"), "{}", nodes[0]);
+}
+
 proptest! {
     #[test]
     fn flipped_bytes_give_a_graph_or_an_error(
