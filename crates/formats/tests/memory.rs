@@ -1,0 +1,121 @@
+//! Hostile files may not take more memory than a fixed multiple of their size.
+//!
+//! One test, since the peak of the heap is counted for the whole process.
+
+use bytes::Bytes;
+use depthwise_formats::onnx::wire::{
+    Attribute, AttributeValue, Dimension, Graph, Model, Node, Opset, ValueInfo, data_type,
+};
+use depthwise_formats::{onnx, safetensors, torch};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// Records are larger in memory than in the file: the smallest node is 5 bytes there, but here a
+/// node, its values, its name and the report on it.
+const FACTOR: usize = 200;
+
+#[track_caller]
+fn check<T>(what: &str, file: Vec<u8>, read: impl Fn(Bytes) -> T) {
+    let len = file.len();
+    let file = Bytes::from(file);
+    HEAP.reset_peak_usage();
+    let before = HEAP.current_usage();
+    drop(read(file));
+    let peak = HEAP.peak_usage() - before;
+    assert!(peak <= FACTOR * len + (2 << 20), "{what}: {peak} bytes for a file of {len}");
+}
+
+fn model(nodes: Vec<Node<'_>>) -> Vec<u8> {
+    let info = |name, shape| ValueInfo { name, elem_type: data_type::FLOAT, shape };
+    let model = Model {
+        ir_version: 8,
+        opsets: vec![Opset { domain: "", version: 11 }],
+        graph: Graph {
+            nodes,
+            inputs: vec![info("x", Some(vec![Dimension::Value(4)]))],
+            outputs: vec![info("y", None)],
+            ..Graph::default()
+        },
+        ..Model::default()
+    };
+    model.encode()
+}
+
+fn node<'a>(op_type: &'a str, inputs: Vec<&'a str>, outputs: Vec<&'a str>) -> Node<'a> {
+    Node { op_type, inputs, outputs, ..Node::default() }
+}
+
+/// Many nodes of the fewest bytes, known and unknown.
+fn small_nodes(op_type: &str) -> Vec<u8> {
+    let mut nodes = vec![node(op_type, vec![], vec![]); 40_000];
+    nodes.push(node("Neg", vec!["x"], vec!["y"]));
+    model(nodes)
+}
+
+/// A long name beside many results.
+fn long_name() -> Vec<u8> {
+    let name = "n".repeat(100_000);
+    let mut split = node("Split", vec!["x"], vec![""; 50_000]);
+    split.name = &name;
+    split.outputs[0] = "y";
+    model(vec![split])
+}
+
+/// A tensor of many dimensions, and many operations that write its axes out.
+fn high_rank() -> Vec<u8> {
+    let names: Vec<String> = (0..2_000).map(|i| format!("t{i}")).collect();
+    let mut first = node("Unsqueeze", vec!["x"], vec!["y"]);
+    let axes = AttributeValue::Ints((0..20_000).collect());
+    first.attributes = vec![Attribute { name: "axes", value: axes }];
+    let mut nodes = vec![first];
+    nodes.extend(names.iter().map(|name| node("Transpose", vec!["y"], vec![name])));
+    model(nodes)
+}
+
+/// The older container of a checkpoint around an object, without storages.
+fn checkpoint(object: &[u8]) -> Vec<u8> {
+    let mut file = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.".to_vec();
+    file.extend(b"\x80\x02M\xe9\x03.\x80\x02}.\x80\x02");
+    file.extend(object);
+    file.extend(b".\x80\x02].");
+    file
+}
+
+/// A long key that many entries share through the memo, as part of their names.
+fn shared_key() -> Vec<u8> {
+    let key = "k".repeat(50_000);
+    let mut object = b"}X\x50\xc3\x00\x00".to_vec();
+    object.extend(key.as_bytes());
+    object.extend(b"}(");
+    for i in 0..10_000u32 {
+        object.push(b'J');
+        object.extend(i.to_le_bytes());
+        object.extend(b"K\x01");
+    }
+    object.extend(b"us");
+    checkpoint(&object)
+}
+
+/// A header of many tensors without elements.
+fn many_empty_tensors() -> Vec<u8> {
+    let entries: Vec<String> = (0..20_000)
+        .map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#))
+        .collect();
+    let header = format!("{{{}}}", entries.join(","));
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
+}
+
+#[test]
+fn memory_is_bounded_by_the_file() {
+    let read_onnx = |file| onnx::read(file, None);
+    check("unknown nodes", small_nodes("X"), read_onnx);
+    check("nodes without operands", small_nodes("Neg"), read_onnx);
+    check("a long name", long_name(), read_onnx);
+    check("many dimensions", high_rank(), read_onnx);
+    check("deep opcodes", checkpoint(&b"(".repeat(200_000)), torch::read);
+    check("many tuples", checkpoint(&b")".repeat(200_000)), torch::read);
+    check("a shared key", shared_key(), torch::read);
+    check("a header of tensors", many_empty_tensors(), safetensors::read);
+}
