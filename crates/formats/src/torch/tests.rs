@@ -278,11 +278,7 @@ fn every_truncation_is_an_error() {
 
 /// The checkpoint of that name, where the reference material is at hand.
 fn shared(name: &str) -> Option<Weights> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models/weights");
-    if !path.exists() {
-        println!("skipped: no ../shared");
-        return None;
-    }
+    let path = depthwise_testkit::shared_dir()?.join("models/weights");
     Some(open(path.join(name)).unwrap())
 }
 

@@ -3,15 +3,10 @@
 use crate::{Weights, onnx, safetensors};
 use depthwise_layers::ir::{Graph, infer_types, interpret};
 use depthwise_tensor::{Shape, Tensor};
-use std::path::Path;
 
 /// Graph and golden of a model, where the reference material is at hand.
 fn load(name: &str) -> Option<(Graph, Weights)> {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models");
-    if !models.exists() {
-        println!("skipped: no ../shared");
-        return None;
-    }
+    let models = depthwise_testkit::shared_dir()?.join("models");
     let graph = onnx::open(models.join(format!("onnx/{name}.onnx"))).unwrap();
     let golden = safetensors::open(models.join(format!("golden/{name}.safetensors"))).unwrap();
     Some((graph, golden))
