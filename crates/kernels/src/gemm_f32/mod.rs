@@ -40,6 +40,7 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 mod bodies;
 mod generic;
+mod matmul;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 mod pack;
@@ -52,6 +53,7 @@ use crate::isa::Isa;
 use crate::operator::{Io, KernelError, KernelInfo, Operator};
 use depthwise_tensor::Activation;
 pub(crate) use generic::finish;
+pub use matmul::{MatMulF32, MatMulSpec};
 pub use pack::PackedGemmF32;
 pub(crate) use pack::Panel;
 use split::{Split, chunks_for_macs};
@@ -441,8 +443,8 @@ pub(crate) fn rows_bytes(
         let reason = format!("a row of {what} has {c} elements, but rows are {ld} apart");
         return Err(KernelError::Invalid { kernel, reason });
     }
-    let elements = match rows {
-        0 => Some(0),
+    let elements = match (rows, c) {
+        (0, _) | (_, 0) => Some(0),
         _ => (rows - 1).checked_mul(ld).and_then(|n| n.checked_add(c)),
     };
     elements.and_then(|n| n.checked_mul(4)).filter(|&n| n <= isize::MAX as usize).ok_or_else(|| {

@@ -18,7 +18,7 @@ pub(crate) fn values(seed: u32, len: usize) -> Vec<f32> {
 /// `rows` rows of `c` values, `ld` apart, NaN between them.
 pub(crate) fn spread(dense: &[f32], c: usize, ld: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; dense.len() / c.max(1) * ld];
-    for (to, from) in out.chunks_mut(ld).zip(dense.chunks(c)) {
+    for (to, from) in out.chunks_mut(ld.max(1)).zip(dense.chunks(c.max(1))) {
         to[..c].copy_from_slice(from);
     }
     out
