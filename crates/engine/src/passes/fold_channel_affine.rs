@@ -1,9 +1,9 @@
 //! Constant factors and offsets per channel as part of weights and bias.
 
-use super::weights::{Linear, all_finite};
+use super::weights::{Linear, factors_and_offsets};
 use super::{Pass, Rewriter};
 use depthwise_layers::ir::{NodeId, ValueId};
-use depthwise_layers::{Binary, BinaryFn, Op};
+use depthwise_layers::{Binary, Op};
 use depthwise_tensor::DType;
 
 /// Folds sums, differences, products and quotients with constants, one number for all or one per
@@ -36,16 +36,8 @@ fn folded(rw: &Rewriter<'_>, id: NodeId, binary: &Binary) -> Option<(Linear, Vec
     let (x, c, swapped) = if rw.is_constant(b) { (a, b, false) } else { (b, a, true) };
     let linear = Linear::before(rw, x)?;
     let list = per_channel(rw, c, x, linear.channels)?;
-    let fill = |value: f64| vec![value; linear.channels];
-    let (scale, shift) = match (binary.function, swapped) {
-        (BinaryFn::Add, _) => (fill(1.0), list),
-        (BinaryFn::Sub, false) => (fill(1.0), list.iter().map(|c| -c).collect()),
-        (BinaryFn::Sub, true) => (fill(-1.0), list),
-        (BinaryFn::Mul, _) => (list, fill(0.0)),
-        (BinaryFn::Div, false) => (list.iter().map(|c| 1.0 / c).collect(), fill(0.0)),
-        _ => return None,
-    };
-    (all_finite(&scale) && all_finite(&shift)).then_some((linear, scale, shift))
+    let (scale, shift) = factors_and_offsets(binary.function, swapped, list)?;
+    Some((linear, scale, shift))
 }
 
 /// A constant that broadcasts along the last axis of x and no other, as one number per channel.

@@ -96,29 +96,38 @@ pub(super) fn transposed(x: &Tensor, perm: &[usize]) -> Option<Tensor> {
 }
 
 /// Copies elements of `SIZE` bytes into a dense array of extents `dims`, from where `strides`
-/// (in elements) say.
+/// (in elements) say. In tiles of the two axes that are innermost in the one and in the other
+/// array, so that lines of both stay in cache.
 fn gather<const SIZE: usize>(from: &[u8], to: &mut [u8], dims: &[usize], strides: &[usize]) {
+    const TILE: usize = 16;
     let (from, _) = from.as_chunks::<SIZE>();
     let (to, _) = to.as_chunks_mut::<SIZE>();
-    let Some((&columns, outer)) = dims.split_last() else { return };
-    let column_stride = strides[outer.len()];
-    if columns == 0 {
+    let Some(last) = dims.len().checked_sub(1) else { return };
+    if to.is_empty() {
         return;
     }
-    let mut position = vec![0; outer.len()];
-    let mut start = 0;
-    for row in to.chunks_exact_mut(columns) {
-        for (column, element) in row.iter_mut().enumerate() {
-            *element = from[start + column * column_stride];
+    let near = (0..last).find(|&axis| strides[axis] == 1 && dims[axis] > 1).unwrap_or(0);
+    let to_strides: Vec<usize> = (0..=last).map(|a| dims[a + 1..].iter().product()).collect();
+    let rest: Vec<usize> = (0..last).filter(|&axis| axis != near).collect();
+    // With one axis alone, rows and columns are the same axis: take a single row.
+    let rows = if last == 0 { 1 } else { dims[near] };
+    let planes: usize = rest.iter().map(|&axis| dims[axis]).product();
+    for plane in 0..planes {
+        let (mut left, mut source, mut target) = (plane, 0, 0);
+        for &axis in rest.iter().rev() {
+            source += left % dims[axis] * strides[axis];
+            target += left % dims[axis] * to_strides[axis];
+            left /= dims[axis];
         }
-        for axis in (0..outer.len()).rev() {
-            position[axis] += 1;
-            start += strides[axis];
-            if position[axis] < dims[axis] {
-                break;
+        for row_tile in (0..rows).step_by(TILE) {
+            for column_tile in (0..dims[last]).step_by(TILE) {
+                for row in row_tile..rows.min(row_tile + TILE) {
+                    for column in column_tile..dims[last].min(column_tile + TILE) {
+                        to[target + row * to_strides[near] + column] =
+                            from[source + row * strides[near] + column * strides[last]];
+                    }
+                }
             }
-            start -= dims[axis] * strides[axis];
-            position[axis] = 0;
         }
     }
 }

@@ -16,6 +16,7 @@ mod depthwise_from_grouped;
 mod fold_batch_norm;
 mod fold_channel_affine;
 mod fold_constants;
+mod fold_input_affine;
 mod fold_pad;
 mod fuse_activation;
 mod fuse_residual;
@@ -32,7 +33,8 @@ mod tests;
 mod weights;
 
 pub use options::{PassOptions, UnknownPass};
-use rewriter::{Context, Rewriter};
+use rewriter::Context;
+pub use rewriter::Rewriter;
 
 use depthwise_layers::ir::{Graph, InferError, Types, infer_types};
 use depthwise_tensor::Shape;
@@ -43,8 +45,7 @@ pub trait Pass: Sync {
     /// Name of the pass, a verb phrase in kebab case.
     fn name(&self) -> &'static str;
 
-    /// Rewrites what it can find, calling [`Rewriter::allow`] before each change. Returns how
-    /// many rewrites were made.
+    /// Rewrites what it can find, calling [`Rewriter::allow`] before each change.
     fn run(&self, graph: &mut Rewriter<'_>);
 
     /// Two measures of a graph, for a pass that may fail to lower either although each of its
@@ -67,6 +68,7 @@ pub static PREPARE: &[&dyn Pass] = &[
     &recognize_activations::RecognizeActivations,
     &fold_batch_norm::FoldBatchNorm,
     &fold_channel_affine::FoldChannelAffine,
+    &fold_input_affine::FoldInputAffine,
     &fuse_activation::FuseActivation,
     &fuse_residual::FuseResidual,
     &merge_reshapes::MergeReshapes,

@@ -12,6 +12,9 @@ pub(super) struct Context<'g> {
     pub(super) left: &'g mut usize,
 }
 
+/// How far back the length of a list is looked for.
+const MAX_LIST_DEPTH: usize = 6;
+
 /// A graph under change by one pass.
 pub struct Rewriter<'g> {
     edit: GraphEdit<'g>,
@@ -244,14 +247,37 @@ impl<'g> Rewriter<'g> {
         }
     }
 
+    /// Number of elements of a list, as those that hold shapes are put together.
+    fn length(&self, id: ValueId, depth: usize) -> Option<usize> {
+        if let Some(dims) = self.dims(id) {
+            return Some(dims.iter().product());
+        }
+        let depth = depth.checked_sub(1)?;
+        let (node_id, node) = self.producer(id)?;
+        let of = |position: usize| self.length(self.input(node_id, position)?, depth);
+        match &node.op {
+            Op::ShapeOf(shape_of) if (shape_of.start, shape_of.end) == (0, None) => {
+                self.rank(self.input(node_id, 0)?)
+            }
+            Op::Concat(_) => (0..node.inputs.len()).map(of).sum(),
+            Op::Cast(_) | Op::Unsqueeze(_) | Op::Squeeze(_) | Op::Unary(_) => of(0),
+            Op::Gather(_) if self.rank(self.input(node_id, 0)?) == Some(1) => of(1),
+            Op::Binary(_) => match (of(0)?, of(1)?) {
+                (1, n) | (n, 1) => Some(n),
+                (a, b) => (a == b).then_some(a),
+            },
+            _ if self.rank(id) == Some(0) => Some(1),
+            _ => None,
+        }
+    }
+
     fn output_rank(&self, id: NodeId, position: usize) -> Option<usize> {
         let node = self.node(id);
         let of = |position: usize| {
             node.inputs.get(position).copied().flatten().and_then(|id| self.rank(id))
         };
         let list = |position: usize| {
-            let id = node.inputs.get(position).copied().flatten()?;
-            self.constant(id).map(Tensor::elements)
+            self.length(node.inputs.get(position).copied().flatten()?, MAX_LIST_DEPTH)
         };
         let widest =
             || node.inputs.iter().flatten().try_fold(0, |n, &v| Some(n.max(self.rank(v)?)));

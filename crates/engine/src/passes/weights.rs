@@ -3,7 +3,7 @@
 use super::Rewriter;
 use super::fuse_activation::activation_of;
 use depthwise_layers::ir::{NodeId, ValueId};
-use depthwise_layers::{Activation, Op};
+use depthwise_layers::{Activation, BinaryFn, Op};
 use depthwise_tensor::{DType, Tensor};
 
 /// A convolution or dense layer whose weights may be changed for the one node that reads it.
@@ -65,27 +65,30 @@ impl Linear {
         let tensor = rw.graph().constant(self.weights)?;
         let weights = tensor.to_f32();
         let scaled = |w: f32, c: usize| (f64::from(w) * scale[c]) as f32;
-        let scaled: Vec<f32> = if scale.iter().all(|&s| s == 1.0) {
-            weights.to_vec()
+        let scaled: Option<Vec<f32>> = if scale.iter().all(|&s| s == 1.0) {
+            None
         } else if self.innermost {
             let rows = weights.chunks_exact(self.channels.max(1));
-            rows.flat_map(|row| row.iter().enumerate().map(|(c, &w)| scaled(w, c))).collect()
+            Some(rows.flat_map(|row| row.iter().enumerate().map(|(c, &w)| scaled(w, c))).collect())
         } else {
             let rows = weights.chunks_exact((weights.len() / self.channels.max(1)).max(1));
             let rows = rows.enumerate();
-            rows.flat_map(|(c, row)| row.iter().map(move |&w| scaled(w, c))).collect()
+            Some(rows.flat_map(|(c, row)| row.iter().map(move |&w| scaled(w, c))).collect())
         };
         let bias = self.bias.and_then(|bias| rw.graph().constant(bias)).map(Tensor::to_f64);
         let of = |c: usize| bias.as_ref().map_or(0.0, |bias| bias[c]);
         let bias: Vec<f32> =
             (0..self.channels).map(|c| (of(c) * scale[c] + shift[c]) as f32).collect();
         let finite = |values: &[f32]| values.iter().all(|v| v.is_finite());
-        if !finite(&scaled) || !finite(&bias) {
+        if !scaled.as_ref().is_none_or(|scaled| finite(scaled)) || !finite(&bias) {
             return None;
         }
         let needs_bias = self.bias.is_some() || shift.iter().any(|&s| s != 0.0);
         Some(Rescaled {
-            weights: Tensor::from_vec(tensor.shape().dims(), scaled).ok()?,
+            weights: match scaled {
+                Some(scaled) => Some(Tensor::from_vec(tensor.shape().dims(), scaled).ok()?),
+                None => None,
+            },
             bias: if needs_bias { Some(Tensor::from_vec(&[bias.len()], bias).ok()?) } else { None },
         })
     }
@@ -103,7 +106,10 @@ impl Linear {
             Some(bias) => rw.graph().value(bias).name.clone(),
             None => format!("{name}.bias"),
         };
-        let w = rw.add_const(name, weights.weights);
+        let w = match weights.weights {
+            Some(tensor) => rw.add_const(name, tensor),
+            None => self.weights,
+        };
         let b = weights.bias.map(|bias| rw.add_const(bias_name, bias));
         if let Some(slot) = activation_of(&mut self.op) {
             *slot = activation;
@@ -114,15 +120,37 @@ impl Linear {
 
 /// New weights of a [`Linear`].
 pub(super) struct Rescaled {
-    weights: Tensor,
+    /// `None` where they stay as they are.
+    weights: Option<Tensor>,
     bias: Option<Tensor>,
 }
 
-fn is_weight(tensor: &Tensor) -> bool {
+/// Whether a constant is of a type in which weights are stored.
+pub(super) fn is_weight(tensor: &Tensor) -> bool {
     matches!(tensor.dtype(), DType::F32 | DType::F16 | DType::Bf16)
 }
 
 /// Whether all factors or offsets can be multiplied into weights.
 pub(super) fn all_finite(values: &[f64]) -> bool {
     values.iter().all(|v| v.is_finite())
+}
+
+/// What `f(x, c)` (or `f(c, x)`, where swapped) does to x, one constant after another: factors and
+/// offsets. `None` where it is no such function, or one is not finite.
+pub(super) fn factors_and_offsets(
+    function: BinaryFn,
+    swapped: bool,
+    constants: Vec<f64>,
+) -> Option<(Vec<f64>, Vec<f64>)> {
+    let count = constants.len();
+    let fill = |value: f64| vec![value; count];
+    let (scale, shift) = match (function, swapped) {
+        (BinaryFn::Add, _) => (fill(1.0), constants),
+        (BinaryFn::Sub, false) => (fill(1.0), constants.iter().map(|c| -c).collect()),
+        (BinaryFn::Sub, true) => (fill(-1.0), constants),
+        (BinaryFn::Mul, _) => (constants, fill(0.0)),
+        (BinaryFn::Div, false) => (constants.iter().map(|c| 1.0 / c).collect(), fill(0.0)),
+        _ => return None,
+    };
+    (all_finite(&scale) && all_finite(&shift)).then_some((scale, shift))
 }

@@ -10,17 +10,18 @@ use crate::passes::Rewriter;
 use depthwise_layers::ir::NodeId;
 use depthwise_layers::{Op, Reshape};
 
-/// Reshapes the source instead, if that leaves no Transpose, or one that a Transpose follows.
+/// Reshapes the source instead, if that leaves no Transpose, one that another Transpose follows, or
+/// one of no higher rank.
 pub(super) fn absorb(rw: &mut Rewriter<'_>, id: NodeId, x: &Moved) {
     let node = rw.node(id);
     let output = node.outputs[0];
     let Some(input) = rw.input(id, 0).and_then(|x| rw.dims(x)) else { return };
     let Some(to) = rw.dims(output) else { return };
     let Some((dims, perm)) = reordered(&input, &to, &x.perm) else { return };
-    let readers = rw.readers(output);
-    let followed = !rw.is_output(output)
-        && readers.iter().all(|&reader| matches!(rw.node(reader).op, Op::Transpose(_)));
-    if !(perm.is_sorted() || followed) || !rw.allow() {
+    let follows = |reader: &NodeId| matches!(rw.node(*reader).op, Op::Transpose(_));
+    let followed = rw.readers(output).iter().any(follows);
+    let good = perm.is_sorted() || followed || perm.len() <= x.perm.len();
+    if !good || !rw.allow() {
         return;
     }
     let name = format!("{}.shape", rw.node(id).name);

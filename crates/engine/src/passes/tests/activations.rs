@@ -203,6 +203,21 @@ fn silu_and_both_forms_of_gelu_are_found() {
     }
 }
 
+/// A swish with a factor of 1 inside, its sigmoid already part of the product.
+#[test]
+fn neutral_factor_leaves_the_activation() {
+    expect_one_conv(
+        "x * sigmoid(1 * x)",
+        |net, x| {
+            let one = net.constant(f32s(&[1], &[1.0]));
+            let product = Binary { function: BinaryFn::Mul, activation: Activation::Sigmoid };
+            let gate = net.op(product, &[x, one]);
+            net.binary(BinaryFn::Mul, x, gate)
+        },
+        Activation::Silu,
+    );
+}
+
 #[test]
 fn clips_in_a_row_become_one() {
     expect_one_conv(

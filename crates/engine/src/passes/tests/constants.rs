@@ -20,7 +20,7 @@ fn transposed_constants_meet_the_reference() {
     let perms: [&[usize]; 6] =
         [&[0, 1, 2, 3], &[3, 2, 1, 0], &[0, 2, 3, 1], &[0, 3, 1, 2], &[1, 0, 2, 3], &[2, 3, 0, 1]];
     for perm in perms {
-        for dims in [[2, 3, 4, 5], [1, 3, 1, 5], [2, 0, 4, 5], [1, 1, 7, 1]] {
+        for dims in [[2, 3, 4, 5], [1, 3, 1, 5], [2, 0, 4, 5], [1, 1, 7, 1], [17, 3, 20, 35]] {
             let floats = noise(&dims, 3);
             for dtype in [DType::F32, DType::F16, DType::I8, DType::F64] {
                 let cast = Op::from(Cast { to: dtype });

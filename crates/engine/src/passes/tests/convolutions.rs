@@ -195,6 +195,62 @@ fn constants_along_other_axes_or_in_the_divisor_stay() {
     expect_untouched(&net.output(y), &["fold-channel-affine"]);
 }
 
+#[test]
+fn arithmetic_before_a_layer_folds_into_it() {
+    let padded = DepthwiseConv2d { padding: Padding::all(1), ..DepthwiseConv2d::default() };
+    let (mut net, x) = picture();
+    let c = net.constant(noise(&[4], 20));
+    let y = net.binary(BinaryFn::Mul, c, x);
+    let y = net.conv(y, Conv2d { groups: 2, ..padded_by_one() }, [6, 3, 3, 2]);
+    let y = net.activate(Activation::HardSwish, y);
+    let c = net.constant(noise(&[1, 1, 1, 6], 21));
+    let y = net.binary(BinaryFn::Sub, c, y);
+    let w = net.constant(noise(&[3, 2, 12], 8));
+    let b = net.constant(noise(&[12], 9));
+    let y = net.op(DepthwiseConv2d::default(), &[y, w, b]);
+    let y = net.activate(Activation::HardSwish, y);
+    let c = net.scalar(255.0);
+    let y = net.binary(BinaryFn::Div, y, c);
+    let w = net.constant(noise(&[3, 3, 24], 8));
+    let y = net.op(padded, &[y, w]);
+    let y = net.activate(Activation::HardSwish, y);
+    let [scale, shift] = [0.75, 0.5].map(|c| net.constant(f32s(&[1], &[c])));
+    let y = net.binary(BinaryFn::Mul, y, scale);
+    let y = net.binary(BinaryFn::Add, shift, y);
+    let w = net.constant(noise(&[5, 24], 10));
+    let y = net.op(Dense { activation: Activation::Identity }, &[y, w]);
+    let done = optimize(&net.output(y));
+    let want = ["Conv2d", "DepthwiseConv2d", "DepthwiseConv2d", "Dense"];
+    assert_eq!(kinds(&done.prepared), want, "{}", done.prepared);
+    assert_eq!(done.report.of("fold-input-affine"), 4);
+}
+
+#[test]
+fn offset_before_padding_and_values_read_elsewhere_stay() {
+    for padding in [Padding::all(1), Padding::Same] {
+        let (mut net, x) = picture();
+        let c = net.scalar(0.5);
+        let y = net.binary(BinaryFn::Add, x, c);
+        let y = net.conv(y, Conv2d { padding, ..Conv2d::default() }, [2, 3, 3, 4]);
+        expect_untouched(&net.output(y), &["fold-input-affine"]);
+    }
+    let (mut net, x) = picture();
+    let c = net.scalar(0.5);
+    let y = net.binary(BinaryFn::Mul, x, c);
+    net.graph.add_output(y);
+    let y = net.pointwise(y, 2, 4);
+    expect_untouched(&net.output(y), &["fold-input-affine"]);
+    // A constant that makes four channels of one, and one that varies from column to column.
+    for (channels, dims) in [(1, vec![4]), (4, vec![7, 1])] {
+        let mut net = Net::new();
+        let x = net.input(&[2, 6, 7, channels]);
+        let c = net.constant(noise(&dims, 3));
+        let y = net.binary(BinaryFn::Mul, x, c);
+        let y = net.pointwise(y, 2, 4);
+        expect_untouched(&net.output(y), &["fold-input-affine"]);
+    }
+}
+
 fn pad(net: &mut Net, x: ValueId, pads: &[i64], value: f32) -> ValueId {
     let pads = net.constant(ints(pads));
     let value = net.scalar(value);

@@ -7,6 +7,7 @@ mod constants;
 mod convolutions;
 mod onnx_style;
 mod random;
+mod real;
 mod transposes;
 
 use super::{PassOptions, PassReport, prepare, specialize_reporting};

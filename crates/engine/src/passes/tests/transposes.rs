@@ -277,6 +277,27 @@ fn transpose_with_two_readers_is_not_doubled() {
     assert_eq!(count(&done.special, "Transpose"), 1);
 }
 
+/// A picture flattened to C,HW that one reader transposes and another normalizes over C.
+#[test]
+fn flattened_picture_with_several_readers_stays_in_nhwc() {
+    let mut net = Net::new();
+    let x = net.free_input(4);
+    let y = net.conv_nchw(x, Conv2d::default(), [6, 3, 1, 1]);
+    let y = net.reshape(y, &[0, 6, -1]);
+    let shortcut = net.transpose(y, &[0, 2, 1]);
+    let mean = net.op(Reduce { function: ReduceFn::Mean, axes: vec![1], keep_dims: true }, &[y]);
+    let y = net.binary(BinaryFn::Sub, y, mean);
+    let y = net.transpose(y, &[0, 2, 1]);
+    let w = net.constant(noise(&[6, 6], 4));
+    let y = net.op(Dense { activation: Activation::Identity }, &[y, w]);
+    let y = net.binary(BinaryFn::Add, shortcut, y);
+    let graph = net.output(y);
+    let inputs = inputs(&graph, &[&[2, 3, 2, 5]]);
+    let options = PassOptions::default();
+    let done = optimize_with(&graph, &inputs, &options);
+    assert_eq!(count(&done.special, "Transpose"), 1, "{}", done.special);
+}
+
 #[test]
 fn attention_heads_keep_only_their_own_transposes() {
     // N,C,H,W -> N,HW,C -> heads -> q k^T -> back: two for the heads, one for k.
