@@ -53,6 +53,24 @@ impl View {
         strides
     }
 
+    /// Whether elements follow each other without a gap: no padding, or one row.
+    pub fn is_contiguous(&self) -> bool {
+        let rows = self.rows();
+        rows.is_dense() || rows.rows <= 1
+    }
+
+    /// The same memory under another shape of as many elements, where rows stay rows or there is
+    /// no gap between them; else `None`.
+    pub fn reshaped(&self, shape: &Shape) -> Option<View> {
+        if shape.elements() != self.shape.elements() {
+            return None;
+        }
+        if Rows::dense(shape).c == self.rows().c {
+            return Some(View { shape: *shape, ld: self.ld });
+        }
+        self.is_contiguous().then(|| View::dense(*shape))
+    }
+
     /// Whether memory can hold it and rows do not overlap.
     ///
     /// # Errors
@@ -93,6 +111,17 @@ mod tests {
     fn a_scalar_is_one_row_of_one() {
         let scalar = View::dense(Shape::SCALAR);
         assert_eq!((scalar.ld, scalar.len()), (1, 1));
+    }
+
+    #[test]
+    fn reshaping_keeps_rows_or_needs_no_gaps() {
+        let shape = |dims: &[usize]| Shape::new(dims).unwrap();
+        let padded = view(&[2, 3, 5], 16);
+        assert_eq!(padded.reshaped(&shape(&[6, 5])), Some(view(&[6, 5], 16)));
+        assert_eq!(padded.reshaped(&shape(&[30])), None);
+        assert_eq!(padded.reshaped(&shape(&[6, 6])), None, "more elements");
+        assert_eq!(view(&[1, 1, 30], 32).reshaped(&shape(&[5, 6])), Some(view(&[5, 6], 6)));
+        assert_eq!(view(&[2, 15], 15).reshaped(&shape(&[5, 6])), Some(view(&[5, 6], 6)));
     }
 
     #[test]

@@ -160,7 +160,7 @@ fn padded_extent<const N: usize>(views: &[&View; N], last: &Dim<N>) -> usize {
 }
 
 /// Drops loops of one trip and joins loops that go on where the inner one ends.
-fn merge<const N: usize>(dims: Vec<Dim<N>>) -> Vec<Dim<N>> {
+pub(crate) fn merge<const N: usize>(dims: Vec<Dim<N>>) -> Vec<Dim<N>> {
     let mut merged: Vec<Dim<N>> = Vec::with_capacity(dims.len());
     for dim in dims.into_iter().filter(|dim| dim.extent != 1) {
         match merged.last_mut() {
