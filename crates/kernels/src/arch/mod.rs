@@ -31,6 +31,12 @@ pub(crate) trait SimdF32: pulp::Simd {
         act::hard_swish(self, v)
     }
 
+    /// `e^x` in every lane.
+    #[inline(always)]
+    fn exp(self, v: Self::f32s) -> Self::f32s {
+        act::exp(self, v)
+    }
+
     /// `activation` in every lane.
     #[inline(always)]
     fn activate(self, activation: Activation, v: Self::f32s) -> Self::f32s {
@@ -55,6 +61,43 @@ pub(crate) trait SimdF32: pulp::Simd {
     unsafe fn store(self, p: *mut f32, v: Self::f32s) {
         // SAFETY: as the caller promises.
         unsafe { p.cast::<Self::f32s>().write_unaligned(v) }
+    }
+
+    /// The first `count` lanes from any address, `rest` in the others.
+    ///
+    /// # Safety
+    /// - `count` elements from `p` on are valid for reads, no more than `Self::F32_LANES`.
+    #[inline(always)]
+    unsafe fn load_first(self, p: *const f32, count: usize, rest: f32) -> Self::f32s {
+        debug_assert!(count <= Self::F32_LANES);
+        if count == Self::F32_LANES {
+            // SAFETY: as the caller promises.
+            return unsafe { self.load(p) };
+        }
+        let mut lanes = [self.splat_f32s(rest)];
+        let lanes_mut = bytemuck::cast_slice_mut::<Self::f32s, f32>(&mut lanes);
+        for (i, lane) in lanes_mut.iter_mut().enumerate().take(count) {
+            // SAFETY: `i < count`.
+            *lane = unsafe { *p.add(i) };
+        }
+        lanes[0]
+    }
+
+    /// The first `count` lanes to any address.
+    ///
+    /// # Safety
+    /// - `count` elements from `p` on are valid for writes, no more than `Self::F32_LANES`.
+    #[inline(always)]
+    unsafe fn store_first(self, p: *mut f32, count: usize, v: Self::f32s) {
+        debug_assert!(count <= Self::F32_LANES);
+        if count == Self::F32_LANES {
+            // SAFETY: as the caller promises.
+            return unsafe { self.store(p, v) };
+        }
+        for (i, &lane) in bytemuck::cast_slice(&[v]).iter().enumerate().take(count) {
+            // SAFETY: `i < count`.
+            unsafe { *p.add(i) = lane };
+        }
     }
 }
 

@@ -42,6 +42,12 @@ impl SimdF32 for Scalar {
     }
 
     #[inline(always)]
+    fn exp(self, v: Self::f32s) -> Self::f32s {
+        let v: [f32; 4] = pulp::cast(v);
+        pulp::cast(v.map(|x| act::exp(pulp::Scalar, x)))
+    }
+
+    #[inline(always)]
     fn activate(self, activation: Activation, v: Self::f32s) -> Self::f32s {
         let v: [f32; 4] = pulp::cast(v);
         pulp::cast(v.map(|x| act::apply(pulp::Scalar, activation, x)))

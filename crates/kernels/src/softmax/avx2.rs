@@ -1,0 +1,11 @@
+//! AVX2.
+
+use crate::isa::Isa;
+use pulp::x86::V3;
+
+super::kernel!(
+    "softmax_f32_c8_avx2",
+    Isa::Avx2,
+    V3::new_unchecked(),
+    target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr")
+);
