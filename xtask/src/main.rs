@@ -4,6 +4,7 @@
 
 mod ci;
 mod tidy;
+mod weights;
 mod workspace;
 
 use clap::Parser;
@@ -16,12 +17,15 @@ enum Task {
     Ci(ci::Args),
     /// The rules of the house that a script can see
     Tidy(tidy::Args),
+    /// Make the weights that ship with the project from their checkpoint
+    Weights(weights::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Ci(args) => ci::run(&args),
         Task::Tidy(args) => tidy::run(&args),
+        Task::Weights(args) => weights::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,7 +29,7 @@ impl Layer for BatchNorm {
         let x = inputs.float(0)?.ty;
         let channels = x.shape[axis(self.kind(), &x.shape, self.axis)?];
         for i in 1..5 {
-            inputs.opt_like(i, 0)?;
+            inputs.opt_weight(i)?;
             inputs.expect_shape(i, &[channels])?;
         }
         Ok(vec![x])

@@ -82,6 +82,17 @@ impl<'a> Inputs<'a> {
         self.typed(i, "the dtype of input 0", |d| d == first)
     }
 
+    /// A required weight: floats of any width, so that a file may store `f16` beside `f32`
+    /// activations.
+    pub(crate) fn weight(&self, i: usize) -> Result<Arg<'a>, LayerError> {
+        self.float(i)
+    }
+
+    /// A weight that may be left out; otherwise as [`Inputs::weight`].
+    pub(crate) fn opt_weight(&self, i: usize) -> Result<Option<Arg<'a>>, LayerError> {
+        self.opt(i).map(|_| self.weight(i)).transpose()
+    }
+
     /// An input of the dtype of input `of`, where it is present.
     pub(crate) fn opt_like(&self, i: usize, of: usize) -> Result<Option<Arg<'a>>, LayerError> {
         let Some(arg) = self.opt(i) else { return Ok(None) };

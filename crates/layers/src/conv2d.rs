@@ -98,9 +98,9 @@ impl Layer for Conv2d {
 
     fn infer(&self, inputs: &[Option<Arg<'_>>]) -> Result<Vec<TensorType>, LayerError> {
         let inputs = Inputs::new(self.kind(), inputs, "2 to 4", &[0, 1], 4)?;
-        let (x, w) = (inputs.float(0)?, inputs.like_first(1)?);
+        let (x, w) = (inputs.float(0)?, inputs.weight(1)?);
         let Nhwc { n, h, w, c } = self.geometry(x.ty.shape, w.ty.shape)?.output;
-        inputs.opt_like(2, 0)?;
+        inputs.opt_weight(2)?;
         inputs.expect_shape(2, &[c])?;
         inputs.opt_like(3, 0)?;
         inputs.expect_shape(3, &[n, h, w, c])?;

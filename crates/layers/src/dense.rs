@@ -27,7 +27,7 @@ impl Layer for Dense {
 
     fn infer(&self, inputs: &[Option<Arg<'_>>]) -> Result<Vec<TensorType>, LayerError> {
         let inputs = Inputs::new(self.kind(), inputs, "2 or 3", &[0, 1], 3)?;
-        let (x, w) = (inputs.float(0)?.ty, inputs.like_first(1)?.ty.shape);
+        let (x, w) = (inputs.float(0)?.ty, inputs.weight(1)?.ty.shape);
         let (&[outputs, depth], Some((&last, lead))) = (w.dims(), x.shape.split_last()) else {
             return Err(invalid!(
                 self.kind(),
@@ -38,7 +38,7 @@ impl Layer for Dense {
         if depth != last {
             return Err(invalid!(self.kind(), "weights {w} take {depth} features, x has {last}"));
         }
-        inputs.opt_like(2, 0)?;
+        inputs.opt_weight(2)?;
         inputs.expect_shape(2, &[outputs])?;
         let dims: Vec<usize> = lead.iter().copied().chain([outputs]).collect();
         Ok(vec![TensorType::new(x.dtype, &dims)?])
