@@ -1,0 +1,212 @@
+//! A network that is loaded and ready to be planned.
+
+use crate::error::EngineError;
+use crate::options::Options;
+use crate::passes::{self, PassOptions, PassReport};
+use crate::plan::{self, Packs, Plan};
+use crate::session::Session;
+use depthwise_kernels::{Cpu, Par};
+use depthwise_layers::ir::{Graph, InputType};
+use depthwise_tensor::Shape;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A network: its graph after the passes that need no shapes, its packed weights, and the plans
+/// made so far. Cheap to clone; clones share all of it. `Send + Sync`.
+#[derive(Clone, Debug)]
+pub struct Model {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cpu: Cpu,
+    par: Par,
+    passes: PassOptions,
+    plan_limit: usize,
+    inputs: Vec<(String, InputType)>,
+    outputs: Vec<String>,
+    name: String,
+    metadata: std::collections::BTreeMap<String, String>,
+    report: PassReport,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    graph: Graph,
+    packs: Packs,
+    /// Least recently used first.
+    plans: Vec<(Vec<Shape>, Arc<Plan>)>,
+}
+
+impl Model {
+    /// Loads a model file with the default options.
+    ///
+    /// # Errors
+    /// [`EngineError::Format`] where the file is not a model that can be read, with every node
+    /// that stands in the way.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model, EngineError> {
+        Model::open_with(path, Options::default())
+    }
+
+    /// Loads a model file.
+    ///
+    /// # Errors
+    /// As [`Model::open`]; and where threads cannot be started.
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Model, EngineError> {
+        Model::from_graph(depthwise_formats::open(path.as_ref())?, options)
+    }
+
+    /// Takes over a graph.
+    ///
+    /// # Errors
+    /// [`EngineError::Verify`] where the graph breaks its own rules; and where threads cannot be
+    /// started.
+    pub fn from_graph(mut graph: Graph, options: Options) -> Result<Model, EngineError> {
+        graph.verify()?;
+        let cpu = match options.isa {
+            Some(isa) => Cpu::from_env()?.capped(isa),
+            None => Cpu::from_env()?,
+        };
+        let par = match options.par {
+            Some(par) => par,
+            None => Par::new(options.threads)?,
+        };
+        let report = passes::prepare(&mut graph, &options.passes);
+        let named = |&id| {
+            let ty = graph.input_type(id)?.clone();
+            Some((graph.value(id).name.clone(), ty))
+        };
+        let inputs = graph.inputs().iter().filter_map(named).collect();
+        let outputs = graph.outputs().iter().map(|&id| graph.value(id).name.clone()).collect();
+        let plan_limit = match options.cached_plans {
+            0 => Options::DEFAULT_PLANS,
+            n => n,
+        };
+        let shared = Shared {
+            cpu,
+            par,
+            passes: options.passes,
+            plan_limit,
+            inputs,
+            outputs,
+            name: graph.name.clone(),
+            metadata: graph.metadata.clone(),
+            report,
+            state: Mutex::new(State { graph, packs: Packs::default(), plans: Vec::new() }),
+        };
+        Ok(Model { shared: Arc::new(shared) })
+    }
+
+    /// Name of the network.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Free text from the file: labels, normalisation, author.
+    pub fn metadata(&self) -> &std::collections::BTreeMap<String, String> {
+        &self.shared.metadata
+    }
+
+    /// Name and declared type of every input.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &InputType)> {
+        self.shared.inputs.iter().map(|(name, ty)| (name.as_str(), ty))
+    }
+
+    /// Name of every output.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.shared.outputs.iter().map(String::as_str)
+    }
+
+    /// The CPU that kernels are chosen for.
+    pub fn cpu(&self) -> Cpu {
+        self.shared.cpu
+    }
+
+    /// The threads of a run.
+    pub fn par(&self) -> &Par {
+        &self.shared.par
+    }
+
+    /// What the passes did that need no shapes.
+    pub fn pass_report(&self) -> &PassReport {
+        &self.shared.report
+    }
+
+    /// A session for the declared input shapes.
+    ///
+    /// # Errors
+    /// [`EngineError::FreeShape`] where an extent of an input is free; see
+    /// [`Model::session_for`].
+    pub fn session(&self) -> Result<Session, EngineError> {
+        let shapes = self.shared.inputs.iter().map(|(name, ty)| {
+            ty.shape().ok_or_else(|| EngineError::FreeShape {
+                name: name.clone(),
+                declared: ty.to_string(),
+            })
+        });
+        self.session_for(&shapes.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// A session for inputs of these shapes, one per input in order.
+    ///
+    /// # Errors
+    /// As [`Model::plan`].
+    pub fn session_for(&self, shapes: &[Shape]) -> Result<Session, EngineError> {
+        Session::new(self.clone(), self.plan(shapes)?)
+    }
+
+    /// The plan for inputs of these shapes: one made before, or a new one.
+    ///
+    /// # Errors
+    /// [`EngineError::Infer`] where the shapes do not fit, [`EngineError::Unsupported`] with all
+    /// nodes that no kernel computes.
+    pub fn plan(&self, shapes: &[Shape]) -> Result<Arc<Plan>, EngineError> {
+        let shared = &*self.shared;
+        let mut state = self.lock();
+        let state = &mut *state;
+        if let Some(at) = state.plans.iter().position(|(s, _)| s == shapes) {
+            let entry = state.plans.remove(at);
+            let plan = Arc::clone(&entry.1);
+            state.plans.push(entry);
+            return Ok(plan);
+        }
+        let mut graph = state.graph.clone();
+        let types = passes::specialize(&mut graph, shapes, &shared.passes)?;
+        let threads = shared.par.threads();
+        let (packs, prepared) = (&mut state.packs, &mut state.graph);
+        let plan = Arc::new(plan::build(graph, types, shared.cpu, threads, packs, prepared)?);
+        if state.plans.len() >= shared.plan_limit {
+            state.plans.remove(0);
+        }
+        state.plans.push((shapes.to_vec(), Arc::clone(&plan)));
+        Ok(plan)
+    }
+
+    /// Drops all plans kept for input shapes used before. Packed weights stay; sessions keep the
+    /// plan that they use.
+    pub fn release_plans(&self) {
+        self.lock().plans.clear();
+    }
+
+    /// Number of plans kept.
+    pub fn cached_plans(&self) -> usize {
+        self.lock().plans.len()
+    }
+
+    /// Bytes of packed weights that the plans share.
+    pub fn packed_bytes(&self) -> usize {
+        self.lock().packs.bytes()
+    }
+
+    /// The graph after the passes that need no shapes, as text. Weights that are packed show
+    /// their type alone.
+    pub fn dump(&self) -> String {
+        self.lock().graph.to_string()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

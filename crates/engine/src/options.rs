@@ -1,0 +1,31 @@
+//! How a model is to run.
+
+use crate::passes::PassOptions;
+use depthwise_kernels::{Isa, Par};
+
+/// How a model is to run. The default: the best kernels of this CPU (or of `DEPTHWISE_ISA`), one
+/// thread per physical core, all passes.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Threads of a run, the caller's included; 0 means one per physical core. Ignored where
+    /// [`Options::par`] is given.
+    pub threads: usize,
+    /// Threads to share with other models.
+    pub par: Option<Par>,
+    /// Kernels no better than this level; `None` means what the CPU has.
+    pub isa: Option<Isa>,
+    /// Which passes run.
+    pub passes: PassOptions,
+    /// Plans kept for input shapes used before; 0 means [`Options::DEFAULT_PLANS`].
+    pub cached_plans: usize,
+}
+
+impl Options {
+    /// Plans kept unless told otherwise.
+    pub const DEFAULT_PLANS: usize = 4;
+
+    /// The default with this number of threads.
+    pub fn with_threads(threads: usize) -> Options {
+        Options { threads, ..Options::default() }
+    }
+}

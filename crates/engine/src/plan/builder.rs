@@ -1,0 +1,544 @@
+//! From a specialized graph to bound operators.
+
+use super::memory::{self, Record};
+use super::packs::{PackKey, Packed, Packs};
+use super::{Plan, Port, StepInfo};
+use crate::error::{EngineError, LowerError, UnsupportedNode};
+use crate::steps;
+use bytes::Bytes;
+use depthwise_kernels::layout::{CopyRows, View};
+use depthwise_kernels::{Cpu, KernelError, Operator, Program, Source};
+use depthwise_layers::TensorType;
+use depthwise_layers::ir::{Graph, NodeId, Types, ValueId};
+use depthwise_tensor::{AlignedBuf, DType, Rows, Shape, Tensor};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Number of a buffer in a builder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BufId(usize);
+
+/// What a step reads.
+#[derive(Clone, Debug)]
+pub(crate) enum Operand {
+    Buf(BufId),
+    Const(Bytes),
+}
+
+/// An operand with its layout.
+#[derive(Clone, Debug)]
+pub(crate) struct Arg {
+    pub operand: Operand,
+    pub view: View,
+}
+
+#[derive(Debug)]
+struct Buffer {
+    bytes: usize,
+    first: usize,
+    last: usize,
+    /// Lives through the whole run: an input or an output of the network.
+    pinned: bool,
+    /// The buffer that this one was merged into, to run in place.
+    merged: Option<BufId>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    buf: BufId,
+    view: View,
+}
+
+struct Draft {
+    node: String,
+    kind: &'static str,
+    op: Arc<dyn Operator>,
+    inputs: Vec<Operand>,
+    outputs: Vec<BufId>,
+    scratch: Option<BufId>,
+    shapes: (Vec<Shape>, Vec<Shape>),
+}
+
+pub(crate) struct Builder<'a> {
+    graph: Graph,
+    types: Types,
+    cpu: Cpu,
+    threads: usize,
+    packs: &'a mut Packs,
+    /// Constants below this number are those of the prepared graph; their packs are shared.
+    stable: usize,
+    /// The graph that the specialized one was cloned from; its packed constants are dropped.
+    prepared: &'a mut Graph,
+    /// How many operands of nodes (and outputs of the graph) each value is.
+    uses: Vec<usize>,
+    places: Vec<Option<Place>>,
+    buffers: Vec<Buffer>,
+    drafts: Vec<Draft>,
+    padded_copies: HashMap<ValueId, Place>,
+    /// The node being lowered.
+    node: Option<NodeId>,
+}
+
+/// Builds the plan of a specialized clone of `prepared`, and drops the constants of `prepared` that
+/// it packed.
+pub(crate) fn build(
+    graph: Graph,
+    types: Types,
+    cpu: Cpu,
+    threads: usize,
+    packs: &mut Packs,
+    prepared: &mut Graph,
+) -> Result<Plan, EngineError> {
+    let mut uses = vec![0; graph.values().len()];
+    for node in graph.nodes() {
+        for id in node.inputs.iter().flatten() {
+            uses[id.index()] += 1;
+        }
+    }
+    for id in graph.outputs() {
+        uses[id.index()] += 1;
+    }
+    let count = graph.values().len();
+    let stable = prepared.values().len();
+    let mut builder = Builder {
+        graph,
+        types,
+        cpu,
+        threads,
+        packs,
+        stable,
+        prepared,
+        uses,
+        places: vec![None; count],
+        buffers: Vec::new(),
+        drafts: Vec::new(),
+        padded_copies: HashMap::new(),
+        node: None,
+    };
+    let inputs = builder.place_inputs();
+    builder.lower_nodes()?;
+    let outputs = builder.place_outputs().map_err(|(node, error)| builder.fail(node, error))?;
+    builder.merge_in_place();
+    builder.finish(&inputs, &outputs)
+}
+
+impl Builder<'_> {
+    // ------------------------------------------------------------ what steps ask
+
+    pub(crate) fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    pub(crate) fn ty(&self, id: ValueId) -> TensorType {
+        self.types.of(id)
+    }
+
+    pub(crate) fn shape(&self, id: ValueId) -> Shape {
+        self.types.of(id).shape
+    }
+
+    /// The elements of a value that is constant for these input shapes.
+    pub(crate) fn constant(&self, id: ValueId) -> Option<&Tensor> {
+        self.graph.constant(id).or_else(|| self.types.derived_constant(id))
+    }
+
+    /// The elements of a value that has to be constant.
+    pub(crate) fn need_constant(&self, id: ValueId) -> Result<&Tensor, LowerError> {
+        self.constant(id).ok_or_else(|| {
+            let name = self.graph.value(id).name.clone();
+            match self.graph.value(id).def {
+                depthwise_layers::ir::Def::Released(_) => LowerError::Released(name),
+                _ => LowerError::Unsupported(format!("\"{name}\" is not constant")),
+            }
+        })
+    }
+
+    /// A value as an operand of any layout.
+    pub(crate) fn arg(&mut self, id: ValueId) -> Result<Arg, LowerError> {
+        if let Some(place) = self.places[id.index()] {
+            return Ok(Arg { operand: Operand::Buf(place.buf), view: place.view });
+        }
+        let tensor = self.need_constant(id)?.clone();
+        let view = View::dense(*tensor.shape());
+        Ok(Arg { operand: Operand::Const(aligned(tensor.bytes())?), view })
+    }
+
+    /// An `f32` value as an operand whose rows start on whole vectors; copied where it is not.
+    pub(crate) fn padded_arg(&mut self, id: ValueId) -> Result<Arg, LowerError> {
+        self.need_f32(id)?;
+        let Some(place) = self.places[id.index()] else {
+            return self.padded_constant(id);
+        };
+        if place.view.rows().is_vector_padded() {
+            return Ok(Arg { operand: Operand::Buf(place.buf), view: place.view });
+        }
+        let copy = match self.padded_copies.get(&id) {
+            Some(copy) => *copy,
+            None => {
+                let view = View::padded(place.view.shape);
+                let op = CopyRows::new(4, place.view.rows(), view.rows(), self.threads)?;
+                let buf = self.new_buffer(view.rows().len() * 4);
+                let input = Arg { operand: Operand::Buf(place.buf), view: place.view };
+                self.push_draft("Copy", Arc::new(op), &[&input], &[(buf, view)]);
+                let copy = Place { buf, view };
+                self.padded_copies.insert(id, copy);
+                copy
+            }
+        };
+        Ok(Arg { operand: Operand::Buf(copy.buf), view: copy.view })
+    }
+
+    fn padded_constant(&mut self, id: ValueId) -> Result<Arg, LowerError> {
+        let tensor = self.need_constant(id)?;
+        let data = tensor.to_f32();
+        let view = View::padded(*tensor.shape());
+        let rows = view.rows();
+        let mut buf = AlignedBuf::zeroed(rows.len() * 4)?;
+        if !rows.is_empty() {
+            let padded = buf.as_mut_slice::<f32>();
+            for (to, from) in padded.chunks_exact_mut(rows.ld).zip(data.chunks_exact(rows.c)) {
+                to[..rows.c].copy_from_slice(from);
+            }
+        }
+        Ok(Arg { operand: Operand::Const(buf.into_bytes()), view })
+    }
+
+    pub(crate) fn need_f32(&self, id: ValueId) -> Result<(), LowerError> {
+        let ty = self.ty(id);
+        if ty.dtype == DType::F32 || (self.constant(id).is_some() && ty.dtype.is_float()) {
+            return Ok(());
+        }
+        let name = &self.graph.value(id).name;
+        Err(LowerError::Unsupported(format!("\"{name}\" is {}, not f32", ty.dtype)))
+    }
+
+    /// A fresh buffer for a result, `f32` padded and anything else dense.
+    pub(crate) fn output(&mut self, id: ValueId) -> (BufId, View) {
+        let ty = self.ty(id);
+        let view = match ty.dtype {
+            DType::F32 => View::padded(ty.shape),
+            _ => View::dense(ty.shape),
+        };
+        let buf = self.new_buffer(view.rows().len() * ty.dtype.size_bytes());
+        self.places[id.index()] = Some(Place { buf, view });
+        (buf, view)
+    }
+
+    /// Lets `id` be the same memory as `arg`, under its own shape.
+    pub(crate) fn alias(&mut self, id: ValueId, buf: BufId, view: View) {
+        self.places[id.index()] = Some(Place { buf, view });
+    }
+
+    /// Adds a step to the program.
+    pub(crate) fn push(
+        &mut self,
+        op: impl Operator + 'static,
+        inputs: &[&Arg],
+        outputs: &[(BufId, View)],
+    ) {
+        self.push_dyn(Arc::new(op), inputs, outputs);
+    }
+
+    /// As [`Builder::push`], for an operator whose type is chosen at run time.
+    pub(crate) fn push_dyn(
+        &mut self,
+        op: Arc<dyn Operator>,
+        inputs: &[&Arg],
+        outputs: &[(BufId, View)],
+    ) {
+        let kind = self.node.map_or("", |id| self.graph.node(id).op.layer().kind());
+        self.push_draft(kind, op, inputs, outputs);
+    }
+
+    fn push_draft(
+        &mut self,
+        kind: &'static str,
+        op: Arc<dyn Operator>,
+        inputs: &[&Arg],
+        outputs: &[(BufId, View)],
+    ) {
+        let step = self.drafts.len();
+        for arg in inputs {
+            if let Operand::Buf(buf) = arg.operand {
+                self.buffers[buf.0].last = step;
+            }
+        }
+        for (buf, _) in outputs {
+            let buffer = &mut self.buffers[buf.0];
+            buffer.first = buffer.first.min(step);
+            buffer.last = buffer.last.max(step);
+        }
+        let scratch = (op.scratch_bytes() > 0).then(|| {
+            let id = self.new_buffer(op.scratch_bytes());
+            let buffer = &mut self.buffers[id.0];
+            (buffer.first, buffer.last) = (step, step);
+            id
+        });
+        let node = self.node.map_or_else(String::new, |id| self.graph.node(id).name.clone());
+        self.drafts.push(Draft {
+            node,
+            kind,
+            op,
+            inputs: inputs.iter().map(|a| a.operand.clone()).collect(),
+            outputs: outputs.iter().map(|(buf, _)| *buf).collect(),
+            scratch,
+            shapes: (
+                inputs.iter().map(|a| a.view.shape).collect(),
+                outputs.iter().map(|(_, view)| view.shape).collect(),
+            ),
+        });
+    }
+
+    /// Packed weights, from the cache or made by `pack` of the elements of the two constants,
+    /// which are then dropped where nothing else reads them.
+    pub(crate) fn packed(
+        &mut self,
+        weight: ValueId,
+        bias: Option<ValueId>,
+        pack: impl FnOnce(&Cpu, &[f32], Option<&[f32]>) -> Result<Packed, KernelError>,
+    ) -> Result<Packed, LowerError> {
+        let key = PackKey { weight, bias };
+        let ids = || [Some(weight), bias].into_iter().flatten();
+        let packed = match self.packs.get(&key) {
+            Some(packed) => packed.clone(),
+            None => {
+                let bias = bias.map(|id| self.need_constant(id)).transpose()?;
+                let bias = bias.map(Tensor::to_f32);
+                let weight = self.need_constant(weight)?.to_f32();
+                pack(&self.cpu, &weight, bias.as_deref())?
+            }
+        };
+        if ids().all(|id| id.index() < self.stable) {
+            self.packs.insert(key, packed.clone());
+        }
+        for id in ids() {
+            self.uses[id.index()] -= 1;
+            if self.uses[id.index()] == 0 {
+                self.graph.release_constant(id);
+                if self.packs.get(&key).is_some() {
+                    self.prepared.release_constant(id);
+                }
+            }
+        }
+        Ok(packed)
+    }
+
+    // ------------------------------------------------------------ the walk
+
+    fn place_inputs(&mut self) -> Vec<ValueId> {
+        let inputs = self.graph.inputs().to_vec();
+        for &id in &inputs {
+            let ty = self.ty(id);
+            let dense = View::dense(ty.shape);
+            // A single row has room for whole vectors behind it and stays contiguous.
+            let view = match ty.dtype {
+                DType::F32 if dense.rows().rows == 1 => View::padded(ty.shape),
+                _ => dense,
+            };
+            let buf = self.new_buffer(view.rows().len() * ty.dtype.size_bytes());
+            self.buffers[buf.0].pinned = true;
+            self.places[id.index()] = Some(Place { buf, view });
+        }
+        inputs
+    }
+
+    fn lower_nodes(&mut self) -> Result<(), EngineError> {
+        let mut unsupported = Vec::new();
+        for id in self.graph.node_ids() {
+            self.node = Some(id);
+            let node = self.graph.node(id).clone();
+            if node.outputs.iter().all(|&o| self.types.derived_constant(o).is_some()) {
+                continue;
+            }
+            match steps::lower(self, &node) {
+                Ok(()) => {}
+                Err(LowerError::Released(value)) => {
+                    return Err(EngineError::Released { node: node.name, value });
+                }
+                Err(LowerError::Alloc(error)) => return Err(error.into()),
+                Err(error) => {
+                    // Later nodes read these; they are lowered to find all that is unsupported.
+                    for &output in &node.outputs {
+                        self.output(output);
+                    }
+                    unsupported.push(UnsupportedNode {
+                        node: node.name.clone(),
+                        kind: node.op.layer().kind(),
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+        if unsupported.is_empty() { Ok(()) } else { Err(EngineError::Unsupported(unsupported)) }
+    }
+
+    /// A place for every output that can be read as one contiguous slice: its own where that is
+    /// so, else a copy.
+    fn place_outputs(&mut self) -> Result<Vec<Place>, (String, LowerError)> {
+        let outputs = self.graph.outputs().to_vec();
+        let inputs = self.graph.inputs().to_vec();
+        self.node = None;
+        outputs
+            .iter()
+            .map(|&id| {
+                let own = self.places[id.index()].filter(|_| !inputs.contains(&id));
+                let place = match own {
+                    Some(place) if is_contiguous(&place.view) => place,
+                    _ => self
+                        .copy_out(id)
+                        .map_err(|error| (self.graph.value(id).name.clone(), error))?,
+                };
+                let step = self.drafts.len();
+                let buffer = &mut self.buffers[place.buf.0];
+                buffer.last = step;
+                Ok(place)
+            })
+            .collect()
+    }
+
+    fn copy_out(&mut self, id: ValueId) -> Result<Place, LowerError> {
+        let arg = self.arg(id)?;
+        let size = self.ty(id).dtype.size_bytes();
+        let view = View::dense(arg.view.shape);
+        let op = CopyRows::new(size, arg.view.rows(), view.rows(), self.threads)?;
+        let buf = self.new_buffer(view.rows().len() * size);
+        self.push_draft("Copy", Arc::new(op), &[&arg], &[(buf, view)]);
+        Ok(Place { buf, view })
+    }
+
+    fn new_buffer(&mut self, bytes: usize) -> BufId {
+        let next = self.drafts.len();
+        self.buffers.push(Buffer { bytes, first: next, last: next, pinned: false, merged: None });
+        BufId(self.buffers.len() - 1)
+    }
+
+    /// Lets steps write over an input that nothing reads afterwards.
+    fn merge_in_place(&mut self) {
+        for step in 0..self.drafts.len() {
+            let draft = &self.drafts[step];
+            let Some(&output) = draft.outputs.first() else { continue };
+            let output = self.root(output);
+            let candidate = draft.inputs.iter().enumerate().find_map(|(i, operand)| {
+                let Operand::Buf(buf) = operand else { return None };
+                let buf = self.root(*buf);
+                let buffer = &self.buffers[buf.0];
+                let dies = buffer.last == step && !buffer.pinned && buf != output;
+                let once = draft.inputs.iter().filter(|o| self.reads(o, buf)).count() == 1;
+                let fits = buffer.bytes >= self.buffers[output.0].bytes;
+                let born = self.buffers[output.0].first == step;
+                (dies && once && fits && born && draft.op.in_place(i)).then_some(buf)
+            });
+            if let Some(buf) = candidate {
+                self.buffers[buf.0].last = self.buffers[output.0].last;
+                self.buffers[output.0].merged = Some(buf);
+            }
+        }
+    }
+
+    fn reads(&self, operand: &Operand, buf: BufId) -> bool {
+        matches!(operand, Operand::Buf(b) if self.root(*b) == buf)
+    }
+
+    fn root(&self, mut buf: BufId) -> BufId {
+        while let Some(into) = self.buffers[buf.0].merged {
+            buf = into;
+        }
+        buf
+    }
+
+    fn finish(mut self, inputs: &[ValueId], outputs: &[Place]) -> Result<Plan, EngineError> {
+        let layout = self.lay_out();
+        let mut program = Program::new(layout.arena_bytes);
+        let mut steps = Vec::with_capacity(self.drafts.len());
+        let drafts = std::mem::take(&mut self.drafts);
+        let offset = |buf: BufId| layout.offsets[self.root(buf).0];
+        for draft in drafts {
+            let sources = draft
+                .inputs
+                .iter()
+                .map(|operand| match operand {
+                    Operand::Buf(buf) => Source::Arena(offset(*buf)),
+                    Operand::Const(bytes) => Source::Const(bytes.clone()),
+                })
+                .collect();
+            let places: Vec<usize> = draft.outputs.iter().map(|&b| offset(b)).collect();
+            let scratch = draft.scratch.map_or(0, offset);
+            steps.push(StepInfo {
+                node: draft.node.clone(),
+                kind: draft.kind,
+                kernel: draft.op.kernel(),
+                inputs: draft.shapes.0,
+                outputs: draft.shapes.1,
+                macs: draft.op.macs(),
+                packed_bytes: draft.op.packed_bytes(),
+                arena_offset: places.first().copied().unwrap_or(0),
+                chunks: draft.op.chunks(),
+            });
+            program
+                .push(draft.op, sources, places, scratch)
+                .map_err(|source| EngineError::Bind { node: draft.node, source })?;
+        }
+        let port = |id: ValueId, place: Place| Port {
+            name: self.graph.value(id).name.clone(),
+            ty: self.ty(id),
+            offset: offset(place.buf),
+        };
+        let inputs = inputs.iter().filter_map(|&id| Some(port(id, self.places[id.index()]?)));
+        let inputs = inputs.collect();
+        let outputs =
+            self.graph.outputs().iter().zip(outputs).map(|(&id, &place)| port(id, place)).collect();
+        Ok(Plan { program, steps, inputs, outputs, cpu: self.cpu, threads: self.threads })
+    }
+
+    fn lay_out(&self) -> memory::Layout {
+        let end = self.drafts.len();
+        let records: Vec<Record> = self
+            .buffers
+            .iter()
+            .map(|b| Record {
+                bytes: if b.merged.is_some() { 0 } else { b.bytes.next_multiple_of(64) },
+                live: if b.pinned { 0..=end } else { b.first..=b.last },
+            })
+            .collect();
+        memory::place(&records)
+    }
+
+    fn fail(&self, node: String, error: LowerError) -> EngineError {
+        match error {
+            LowerError::Released(value) => EngineError::Released { node, value },
+            LowerError::Alloc(error) => error.into(),
+            error => EngineError::Unsupported(vec![UnsupportedNode {
+                node,
+                kind: "output",
+                reason: error.to_string(),
+            }]),
+        }
+    }
+}
+
+/// Whether the meaningful elements follow each other without a gap.
+fn is_contiguous(view: &View) -> bool {
+    let rows = view.rows();
+    rows.is_dense() || rows.rows <= 1
+}
+
+/// The same memory under another shape; `None` where rows would have to move.
+pub(crate) fn reshaped(view: &View, shape: &Shape) -> Option<View> {
+    let (from, to) = (view.rows(), Rows::dense(shape));
+    if from.c == to.c {
+        return Some(View { shape: *shape, ld: view.ld });
+    }
+    from.is_dense().then(|| View::dense(*shape))
+}
+
+/// The bytes at an address that suits every element type.
+fn aligned(bytes: &Bytes) -> Result<Bytes, LowerError> {
+    if (bytes.as_ptr() as usize).is_multiple_of(8) || bytes.is_empty() {
+        return Ok(bytes.clone());
+    }
+    Ok(AlignedBuf::copy_of(bytes)?.into_bytes())
+}

@@ -1,0 +1,50 @@
+//! Packed weights, shared by the plans of a model.
+
+use depthwise_kernels::conv2d::PackedConvF32;
+use depthwise_kernels::dwconv_f32::PackedDwF32;
+use depthwise_kernels::gemm_f32::PackedGemmF32;
+use depthwise_layers::ir::ValueId;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Which constants were packed. A constant is packed for one family only, since the family
+/// follows from the layer and the shape of its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PackKey {
+    pub weight: ValueId,
+    pub bias: Option<ValueId>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Packed {
+    Gemm(Arc<PackedGemmF32>),
+    Conv(Arc<PackedConvF32>),
+    Depthwise(Arc<PackedDwF32>),
+}
+
+/// Packed weights of the constants of a prepared graph. Packing depends on the weight and the CPU
+/// only, so plans for different input sizes share it.
+#[derive(Debug, Default)]
+pub(crate) struct Packs {
+    map: HashMap<PackKey, Packed>,
+}
+
+impl Packs {
+    pub(crate) fn get(&self, key: &PackKey) -> Option<&Packed> {
+        self.map.get(key)
+    }
+
+    pub(crate) fn insert(&mut self, key: PackKey, packed: Packed) {
+        self.map.insert(key, packed);
+    }
+
+    /// Bytes of all packed weights.
+    pub(crate) fn bytes(&self) -> usize {
+        let bytes = |p: &Packed| match p {
+            Packed::Gemm(p) => p.bytes(),
+            Packed::Conv(p) => p.bytes(),
+            Packed::Depthwise(p) => p.bytes(),
+        };
+        self.map.values().map(bytes).sum()
+    }
+}

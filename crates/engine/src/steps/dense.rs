@@ -1,0 +1,91 @@
+//! Dense layers and matrix products.
+
+use super::convolution::shared_weight;
+use super::{operand, optional};
+use crate::error::LowerError;
+use crate::plan::{Builder, Packed};
+use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, MatMulF32, MatMulSpec, PackedGemmF32};
+use depthwise_layers::Dense;
+use depthwise_layers::ir::Node;
+use depthwise_tensor::{Shape, broadcast};
+use std::sync::Arc;
+
+pub(super) fn dense(b: &mut Builder<'_>, node: &Node, layer: &Dense) -> Result<(), LowerError> {
+    let (x, w) = (operand(node, 0)?, operand(node, 1)?);
+    b.need_f32(x)?;
+    let (n, k) = match *b.shape(w).dims() {
+        [n, k] => (n, k),
+        _ => return Err(LowerError::Unsupported(format!("a weight of shape {}", b.shape(w)))),
+    };
+    let packed = b.packed(w, optional(node, 2), |cpu, w, bias| {
+        Ok(Packed::Gemm(Arc::new(PackedGemmF32::pack(cpu, k, n, w, bias)?)))
+    })?;
+    let Packed::Gemm(weights) = packed else { return Err(shared_weight()) };
+    let x = b.arg(x)?;
+    let (buf, view) = b.output(node.outputs[0]);
+    let spec = GemmSpec {
+        m: view.rows().rows,
+        lda: x.view.ld,
+        ldc: view.ld,
+        residual_ld: None,
+        activation: layer.activation,
+    };
+    b.push(GemmF32::new(weights, spec, b.threads())?, &[&x], &[(buf, view)]);
+    Ok(())
+}
+
+pub(super) fn matmul(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> {
+    let (a, rhs) = (operand(node, 0)?, operand(node, 1)?);
+    b.need_f32(a)?;
+    b.need_f32(rhs)?;
+    let (a_shape, b_shape) = (b.shape(a), b.shape(rhs));
+    if a_shape.rank() < 2 || b_shape.rank() < 2 {
+        return Err(LowerError::Unsupported(format!("vectors ({a_shape} by {b_shape})")));
+    }
+    let (a, rhs) = (b.arg(a)?, b.arg(rhs)?);
+    let (buf, view) = b.output(node.outputs[0]);
+    let [m, k] = last_two(&a_shape);
+    let [_, n] = last_two(&b_shape);
+    let (lda, ldb, ldc) = (a.view.ld, rhs.view.ld, view.ld);
+    let batches = batches(&a_shape, &b_shape, [m * lda, k * ldb, m * ldc])?;
+    let spec = MatMulSpec { batches, m, k, n, lda, ldb, ldc, b_transposed: false };
+    b.push(MatMulF32::new(b.cpu(), spec, b.threads())?, &[&a, &rhs], &[(buf, view)]);
+    Ok(())
+}
+
+fn last_two(shape: &Shape) -> [usize; 2] {
+    [shape[shape.rank() - 2], shape[shape.rank() - 1]]
+}
+
+/// Element offsets of a, b and c for every product, the leading dimensions broadcast. `sizes` are
+/// the elements from one matrix to the next.
+fn batches(a: &Shape, b: &Shape, sizes: [usize; 3]) -> Result<Vec<[usize; 3]>, LowerError> {
+    let lead = |s: &Shape| Shape::new(&s[..s.rank() - 2]);
+    let invalid = |e: depthwise_tensor::ShapeError| LowerError::Unsupported(e.to_string());
+    let (a, b) = (lead(a).map_err(invalid)?, lead(b).map_err(invalid)?);
+    let out = broadcast(&a, &b).map_err(invalid)?;
+    let index = |s: &Shape, flat: usize| {
+        let (strides, outs) = (s.strides(), out.strides());
+        let skip = out.rank() - s.rank();
+        (0..s.rank())
+            .map(|d| (flat / outs[d + skip] % out[d + skip]) % s[d] * strides[d])
+            .sum::<usize>()
+    };
+    Ok((0..out.elements())
+        .map(|i| [index(&a, i) * sizes[0], index(&b, i) * sizes[1], i * sizes[2]])
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_dimensions_broadcast() {
+        let shape = |d: &[usize]| Shape::new(d).unwrap();
+        let got = batches(&shape(&[2, 1, 3, 4]), &shape(&[3, 4, 5]), [100, 10, 1]).unwrap();
+        let want = [[0, 0, 0], [0, 10, 1], [0, 20, 2], [100, 0, 3], [100, 10, 4], [100, 20, 5]];
+        assert_eq!(got, want);
+        assert_eq!(batches(&shape(&[3, 4]), &shape(&[4, 5]), [1, 1, 1]).unwrap(), [[0, 0, 0]]);
+    }
+}

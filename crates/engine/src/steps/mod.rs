@@ -1,0 +1,61 @@
+//! From a layer to an operator: one file per kind, each connecting attributes, weights and kernel.
+
+mod convolution;
+mod dense;
+mod elementwise;
+mod movement;
+mod pool;
+mod reduce;
+mod resize;
+mod softmax;
+
+use crate::error::LowerError;
+use crate::plan::Builder;
+use depthwise_layers::Op;
+use depthwise_layers::ir::{Node, ValueId};
+
+/// Adds the steps that compute a node.
+pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> {
+    match &node.op {
+        Op::Activate(layer) => elementwise::activate(b, node, layer),
+        Op::ArgExtreme(layer) => reduce::arg_extreme(b, node, layer),
+        Op::Binary(layer) => elementwise::binary(b, node, layer),
+        Op::Cast(layer) => movement::cast(b, node, layer),
+        Op::Concat(layer) => movement::concat(b, node, layer),
+        Op::Conv2d(layer) => convolution::conv2d(b, node, layer),
+        Op::Dense(layer) => dense::dense(b, node, layer),
+        Op::DepthwiseConv2d(layer) => convolution::depthwise(b, node, layer),
+        Op::Expand(_) => movement::expand(b, node),
+        Op::Flatten(_) | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {
+            movement::reshape(b, node)
+        }
+        Op::Gather(layer) => movement::gather(b, node, layer),
+        Op::MatMul(_) => dense::matmul(b, node),
+        Op::PRelu(_) => elementwise::prelu(b, node),
+        Op::Pad(layer) => movement::pad(b, node, layer),
+        Op::Pool2d(layer) => pool::pool(b, node, layer),
+        Op::Reduce(layer) => reduce::reduce(b, node, layer),
+        Op::Resize(layer) => resize::resize(b, node, layer),
+        Op::Select(_) => elementwise::select(b, node),
+        Op::Slice(layer) => movement::slice(b, node, layer),
+        Op::Softmax(layer) => softmax::softmax(b, node, layer),
+        Op::Split(layer) => movement::split(b, node, layer),
+        Op::Tile(_) => movement::tile(b, node),
+        Op::Transpose(layer) => movement::transpose(b, node, layer),
+        Op::Unary(layer) => elementwise::unary(b, node, layer),
+        other => Err(LowerError::Unsupported(format!(
+            "no kernel computes {} of values that are not constant",
+            other.layer().kind()
+        ))),
+    }
+}
+
+/// Operand `i`, which the layer requires.
+fn operand(node: &Node, i: usize) -> Result<ValueId, LowerError> {
+    optional(node, i).ok_or_else(|| LowerError::Unsupported(format!("input {i} is missing")))
+}
+
+/// Operand `i`, which may be left out.
+fn optional(node: &Node, i: usize) -> Option<ValueId> {
+    node.inputs.get(i).copied().flatten()
+}

@@ -1,0 +1,22 @@
+//! Average and maximum over windows.
+
+use super::operand;
+use crate::error::LowerError;
+use crate::plan::Builder;
+use depthwise_kernels::pool::{self, PoolF32, PoolSpec};
+use depthwise_layers::ir::Node;
+use depthwise_layers::{Pool2d, PoolKind};
+
+pub(super) fn pool(b: &mut Builder<'_>, node: &Node, layer: &Pool2d) -> Result<(), LowerError> {
+    let x = operand(node, 0)?;
+    let geometry = layer.geometry(b.shape(x))?;
+    let kind = match layer.kind {
+        PoolKind::Max => pool::PoolKind::Max,
+        PoolKind::Average { include_pad } => pool::PoolKind::Average { include_pad },
+    };
+    let x = b.padded_arg(x)?;
+    let (buf, view) = b.output(node.outputs[0]);
+    let spec = PoolSpec { geometry, kind, ld_in: x.view.ld, ld_out: view.ld };
+    b.push(PoolF32::new(b.cpu(), spec, b.threads())?, &[&x], &[(buf, view)]);
+    Ok(())
+}
