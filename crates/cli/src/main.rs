@@ -1,2 +1,92 @@
-//! The `depthwise` binary.
-fn main() {}
+//! The `depthwise` binary: see `depthwise --help`.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod source;
+mod text;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+const AFTER_HELP: &str = "\
+Examples:
+  depthwise classify photos/chelsea.png
+  depthwise classify --top 3 --json holiday/ > labels.jsonl
+  depthwise inspect model.onnx
+  depthwise bench mobilenet-v2 --threads 2
+  depthwise compare --channels 256 --size 28 --plot saving.svg
+
+Exit codes:
+  0  everything asked for was done
+  1  a file could not be read, or a network could not run
+  2  the command line was not understood
+
+Environment:
+  DEPTHWISE_ISA    no kernels better than this: scalar, neon, avx2, avx512";
+
+/// Run depthwise-separable networks on this CPU.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = AFTER_HELP, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say what is on photos.
+    Classify(commands::classify::Args),
+    /// Run a model on tensors of a file.
+    Run(commands::run::Args),
+    /// Show the layers of a model: shapes, parameters, arithmetic, kernels.
+    Inspect(commands::inspect::Args),
+    /// Time a model, as a whole and step by step.
+    Bench(commands::bench::Args),
+    /// Show what a depthwise separable convolution saves against a standard one.
+    Compare(commands::compare::Args),
+    /// Print a completion script for a shell.
+    Completions(CompletionArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  depthwise completions bash > ~/.local/share/bash-completion/completions/depthwise"
+)]
+struct CompletionArgs {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Classify(args) => commands::classify::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
+        Command::Compare(args) => commands::compare::run(&args),
+        Command::Completions(args) => {
+            let mut cli = Cli::command();
+            clap_complete::generate(args.shell, &mut cli, "depthwise", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !text::is_broken_pipe(&error) {
+                eprintln!("{}", text::report(&error));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,383 @@
+//! Where a model comes from: a file, weights of a known network, or a name.
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use clap::ValueEnum;
+use depthwise_engine::tensor::Hw;
+use depthwise_engine::{DType, Graph, Isa, Model, Options, Session, Shape};
+use depthwise_formats::{FormatError, Weights};
+use depthwise_vision::{Normalize, Picture, Preprocess};
+use depthwise_zoo::{
+    Checkpoint, EfficientNetLite, MobileNetV1, MobileNetV2, MobileNetV3, Network, Random, ZooError,
+};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Names of the networks, for help texts.
+pub(crate) const NETWORKS: &str = "mobilenet-v1, mobilenet-v2, mobilenet-v3-large, \
+mobilenet-v3-small, efficientnet-lite0 .. efficientnet-lite4";
+
+/// The network that `classify` uses unless told otherwise.
+const DEFAULT_NETWORK: &str = "efficientnet-lite0";
+
+/// How a model is to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EngineArgs {
+    /// Threads; 0 means one per physical core.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
+    threads: u16,
+    /// Kernels no better than this: scalar, neon, avx2, avx512.
+    #[arg(long, value_name = "LEVEL")]
+    isa: Option<Isa>,
+    /// Optimisations to switch off or on, for finding a bad one: `-fuse-residual,-all`.
+    #[arg(long, value_name = "LIST", allow_hyphen_values = true, value_parser = parse_passes)]
+    passes: Option<depthwise_engine::passes::PassOptions>,
+}
+
+fn parse_passes(list: &str) -> Result<depthwise_engine::passes::PassOptions, String> {
+    let mut passes = depthwise_engine::passes::PassOptions::default();
+    passes.apply(list).map_err(|e| e.to_string())?;
+    Ok(passes)
+}
+
+impl EngineArgs {
+    /// The options of the engine.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            threads: self.threads.into(),
+            isa: self.isa,
+            passes: self.passes.clone().unwrap_or_default(),
+            ..Options::default()
+        }
+    }
+}
+
+/// A shape on the command line: `1x3x224x224`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShapeArg(pub(crate) Shape);
+
+impl FromStr for ShapeArg {
+    type Err = String;
+    fn from_str(text: &str) -> Result<ShapeArg, String> {
+        let dims = text.split('x').map(|d| {
+            d.parse::<usize>().map_err(|_| format!("\"{d}\" is no extent; write 1x3x224x224"))
+        });
+        let dims = dims.collect::<Result<Vec<_>, _>>()?;
+        Ok(ShapeArg(Shape::new(&dims).map_err(|e| e.to_string())?))
+    }
+}
+
+/// How pixels become numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// x / 255, then the mean and deviation of ImageNet (torchvision, timm).
+    Torchvision,
+    /// x / 127.5 - 1 (Keras, TensorFlow's MobileNets).
+    Tf,
+    /// (x - 127) / 128 (EfficientNet-Lite).
+    Lite,
+    /// x / 255.
+    Unit,
+    /// 0 to 255 as they are.
+    Raw,
+}
+
+impl Preset {
+    fn normalize(self) -> Normalize {
+        match self {
+            Preset::Torchvision => Normalize::IMAGENET,
+            Preset::Tf => Normalize::SIGNED_UNIT,
+            Preset::Lite => Normalize::CENTRED_127,
+            Preset::Unit => Normalize::UNIT,
+            Preset::Raw => Normalize::RAW,
+        }
+    }
+}
+
+/// A network of the zoo under the name that people type.
+struct Named {
+    name: String,
+    preset: Preset,
+    network: Box<dyn Network>,
+}
+
+fn networks() -> Vec<Named> {
+    let named = |name: &str, preset, network: Box<dyn Network>| Named {
+        name: name.into(),
+        preset,
+        network,
+    };
+    let lite = [
+        EfficientNetLite::lite0(),
+        EfficientNetLite::lite1(),
+        EfficientNetLite::lite2(),
+        EfficientNetLite::lite3(),
+        EfficientNetLite::lite4(),
+    ];
+    let mut all = vec![
+        named("mobilenet-v1", Preset::Tf, Box::new(MobileNetV1::new(1.0))),
+        named("mobilenet-v2", Preset::Torchvision, Box::new(MobileNetV2::new(1.0))),
+        named("mobilenet-v3-large", Preset::Torchvision, Box::new(MobileNetV3::large(1.0))),
+        named("mobilenet-v3-small", Preset::Torchvision, Box::new(MobileNetV3::small(1.0))),
+    ];
+    for (i, network) in lite.into_iter().enumerate() {
+        all.push(named(&format!("efficientnet-lite{i}"), Preset::Lite, Box::new(network)));
+    }
+    all
+}
+
+/// Where a model comes from.
+#[derive(Debug)]
+pub(crate) enum ModelSource {
+    /// A file: a network, or weights of one.
+    File(PathBuf),
+    /// A network of the zoo.
+    Name(String),
+}
+
+impl ModelSource {
+    /// What the text on the command line means: a file if there is one, else a name.
+    pub(crate) fn find(text: &str) -> Result<ModelSource> {
+        if Path::new(text).exists() {
+            return Ok(ModelSource::File(text.into()));
+        }
+        let name = text.replace('_', "-").to_ascii_lowercase();
+        if networks().iter().any(|n| n.name == name) {
+            return Ok(ModelSource::Name(name));
+        }
+        bail!("\"{text}\" is neither a file nor one of the networks {NETWORKS}")
+    }
+
+    /// The graph. Weights of a named network that ships none are made up.
+    pub(crate) fn graph(&self) -> Result<Graph> {
+        match self {
+            ModelSource::File(path) => Ok(open(path)?.0),
+            ModelSource::Name(name) if is_embedded(name) => embedded(),
+            ModelSource::Name(name) => {
+                let found = networks().into_iter().find(|n| n.name == *name);
+                let found = found.with_context(|| format!("there is no network \"{name}\""))?;
+                Ok(found.network.build(&Random { seed: 1 })?)
+            }
+        }
+    }
+
+    /// The model, ready to be planned.
+    pub(crate) fn load(&self, engine: &EngineArgs) -> Result<Model> {
+        Ok(Model::from_graph(self.graph()?, engine.options())?)
+    }
+}
+
+fn is_embedded(name: &str) -> bool {
+    cfg!(feature = "embedded-weights") && name == DEFAULT_NETWORK
+}
+
+#[cfg(feature = "embedded-weights")]
+fn embedded() -> Result<Graph> {
+    Ok(depthwise_zoo::default_model()?)
+}
+
+#[cfg(not(feature = "embedded-weights"))]
+fn embedded() -> Result<Graph> {
+    bail!("this build has no weights of its own (feature embedded-weights); name a --model")
+}
+
+/// The graph of a file and, where the file holds weights alone, the preset of its network.
+fn open(path: &Path) -> Result<(Graph, Option<Preset>)> {
+    match depthwise_formats::open(path) {
+        Ok(graph) => Ok((graph, None)),
+        Err(FormatError::OnlyWeights { .. }) => {
+            let weights = depthwise_formats::open_weights(path)?;
+            let (graph, preset) = recognise(&weights)
+                .with_context(|| format!("{}: weights of no known network", path.display()))?;
+            Ok((graph, Some(preset)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The network whose weights these are: the first that takes them all.
+fn recognise(weights: &Weights) -> Result<(Graph, Preset)> {
+    let checkpoint = Checkpoint::new(weights);
+    let mut nearest: Option<(usize, String, ZooError)> = None;
+    for named in networks() {
+        match named.network.build(&checkpoint) {
+            Ok(mut graph) => {
+                graph.metadata.extend(weights.metadata.clone());
+                return Ok((graph, named.preset));
+            }
+            Err(error) => {
+                let length = error.to_string().len();
+                if nearest.as_ref().is_none_or(|(n, ..)| length < *n) {
+                    nearest = Some((length, named.name, error));
+                }
+            }
+        }
+    }
+    match nearest {
+        Some((_, name, error)) => Err(anyhow!(error).context(format!("nearest to {name}"))),
+        None => bail!("no networks are known"),
+    }
+}
+
+/// A model with all that it takes to name what is on a photo.
+pub(crate) struct Classifier {
+    model: Model,
+    name: String,
+    preprocess: Preprocess,
+    /// Three channels first, as ONNX files have them.
+    nchw: bool,
+    labels: Vec<String>,
+}
+
+impl Classifier {
+    /// The model of a file, or the one that ships with the program.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        labels: Option<&Path>,
+        preset: Option<Preset>,
+        engine: &EngineArgs,
+    ) -> Result<Classifier> {
+        let (graph, known, name) = match file {
+            None => (embedded()?, None, DEFAULT_NETWORK.to_owned()),
+            Some(path) => {
+                let (graph, preset) = open(path)?;
+                let name = path.file_name().unwrap_or(path.as_os_str());
+                (graph, preset, name.to_string_lossy().into_owned())
+            }
+        };
+        let model = Model::from_graph(graph, engine.options())?;
+        let (side, nchw) = picture_input(&model)?;
+        let described = Preprocess::from_metadata(model.metadata())?;
+        let preprocess = match (preset, described, known) {
+            (Some(preset), _, _) => Preprocess::classifier(side, preset.normalize()),
+            (None, Some(described), _) => described,
+            (None, None, Some(known)) => Preprocess::classifier(side, known.normalize()),
+            (None, None, None) => bail!(
+                "{name} does not say how pixels become numbers; add --preset torchvision, tf, \
+                 lite, unit or raw"
+            ),
+        };
+        let labels = match labels {
+            Some(path) => read_labels(path)?,
+            None => Vec::new(),
+        };
+        Ok(Classifier { model, name, preprocess, nchw, labels })
+    }
+
+    /// Name of the model.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A session for one picture at a time.
+    pub(crate) fn session(&self) -> Result<Session> {
+        let Hw { h, w } = self.preprocess.output_hw(Hw::square(1024))?;
+        let dims = if self.nchw { [1, 3, h, w] } else { [1, h, w, 3] };
+        Ok(self.model.session_for(&[Shape::new(&dims)?])?)
+    }
+
+    /// Prepares a picture into the input of the session.
+    pub(crate) fn fill(&self, session: &mut Session, picture: &Picture) -> Result<()> {
+        let input = session.input_mut::<f32>(0)?;
+        if !self.nchw {
+            return Ok(self.preprocess.write(picture, input)?);
+        }
+        let tensor = self.preprocess.tensor(picture)?;
+        let pixels = tensor.elements() / 3;
+        for (i, pixel) in tensor.to_f32().chunks_exact(3).enumerate() {
+            for (channel, &x) in pixel.iter().enumerate() {
+                input[channel * pixels + i] = x;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first output as probabilities: softmax is applied unless it is one already.
+    pub(crate) fn probabilities(&self, session: &Session) -> Result<Vec<f32>> {
+        let scores = session.output::<f32>(0)?;
+        ensure!(!scores.is_empty(), "{} gives no scores", self.name);
+        let sum: f32 = scores.iter().sum();
+        if (sum - 1.0).abs() < 1e-3 && scores.iter().all(|x| (0.0..=1.0).contains(x)) {
+            return Ok(scores.to_vec());
+        }
+        let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let exps: Vec<f32> = scores.iter().map(|x| (x - max).exp()).collect();
+        let sum: f32 = exps.iter().sum();
+        Ok(exps.iter().map(|e| e / sum).collect())
+    }
+
+    /// Name of a class: from the given labels, else of ImageNet where there are as many classes.
+    pub(crate) fn label(&self, class: usize, classes: usize) -> &str {
+        let imagenet = depthwise_zoo::imagenet_labels();
+        if !self.labels.is_empty() {
+            return self.labels.get(class).map_or("?", String::as_str);
+        }
+        match classes {
+            1000 => &imagenet[class],
+            // TensorFlow puts "background" first.
+            1001 if class == 0 => "background",
+            1001 => &imagenet[class - 1],
+            _ => "?",
+        }
+    }
+}
+
+/// The side of the square picture that a model takes, and whether channels come first.
+fn picture_input(model: &Model) -> Result<(usize, bool)> {
+    use depthwise_engine::layers::ir::Dim;
+    const USUAL_SIDE: usize = 224;
+    let mut inputs = model.inputs();
+    let (name, ty) = inputs.next().context("the model has no input")?;
+    ensure!(inputs.next().is_none(), "the model has more inputs than a picture");
+    let unfit = || format!("input \"{name}\" is {ty}, which is no f32 picture of three channels");
+    ensure!(ty.dtype == DType::F32, unfit());
+    let fixed = |d: &Dim| match d {
+        Dim::Fixed(n) => Some(*n),
+        Dim::Free(_) => None,
+    };
+    let dims: Vec<Option<usize>> = ty.dims.iter().map(fixed).collect();
+    let (nchw, h, w) = match dims[..] {
+        [_, h, w, Some(3)] => (false, h, w),
+        [_, Some(3), h, w] => (true, h, w),
+        _ => bail!(unfit()),
+    };
+    let (h, w) = (h.unwrap_or(USUAL_SIDE), w.unwrap_or(USUAL_SIDE));
+    ensure!(h == w, "input \"{name}\" is {ty}; only square pictures are classified");
+    Ok((h, nchw))
+}
+
+/// Class names: a JSON list, a JSON object by number, or one per line.
+fn read_labels(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let list = if text.trim_start().starts_with('[') {
+        serde_json::from_str(&text).with_context(|| path.display().to_string())?
+    } else if text.trim_start().starts_with('{') {
+        let named: std::collections::BTreeMap<usize, String> =
+            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        named.into_values().collect()
+    } else {
+        text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+    };
+    ensure!(!list.is_empty(), "{}: no labels", path.display());
+    Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_parse() {
+        let shape: ShapeArg = "1x3x224x224".parse().unwrap();
+        assert_eq!(shape.0.dims(), [1, 3, 224, 224]);
+        assert!("1x-3".parse::<ShapeArg>().is_err());
+        assert!("".parse::<ShapeArg>().is_err());
+    }
+
+    #[test]
+    fn names_are_found_in_either_spelling() {
+        let found = ModelSource::find("MobileNet_V2").unwrap();
+        assert!(matches!(found, ModelSource::Name(name) if name == "mobilenet-v2"));
+        let error = ModelSource::find("resnet-50").unwrap_err().to_string();
+        assert!(error.contains("mobilenet-v3-large"), "{error}");
+    }
+}

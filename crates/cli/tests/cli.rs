@@ -1,0 +1,136 @@
+//! The binary, as a person at the terminal meets it.
+
+use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+
+fn depthwise() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_depthwise"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn stdout(command: &mut Command) -> String {
+    String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+fn stderr(command: &mut Command, code: i32) -> String {
+    String::from_utf8(command.assert().code(code).get_output().stderr.clone()).unwrap()
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn a_photo_of_a_cat_is_named() {
+    let text = stdout(depthwise().arg("classify").arg(root().join("photos/chelsea.png")));
+    let first = text.lines().nth(1).unwrap();
+    assert!(first.contains("cat"), "{text}");
+    assert_eq!(text.lines().count(), 6, "a head and five classes");
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn json_is_one_object_per_photo_of_a_folder() {
+    let text =
+        stdout(depthwise().args(["classify", "--json", "--top", "3"]).arg(root().join("photos")));
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    for answer in &lines {
+        let predictions = answer["predictions"].as_array().unwrap();
+        assert_eq!(predictions.len(), 3);
+        assert!(predictions[0]["probability"].as_f64() >= predictions[1]["probability"].as_f64());
+        assert!(answer["milliseconds"].as_f64().unwrap() > 0.0);
+        assert_eq!(answer["model"], "efficientnet-lite0");
+    }
+    assert!(lines[1]["file"].as_str().unwrap().ends_with("chelsea.png"));
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn a_bad_photo_is_named_and_the_others_are_classified() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("broken.jpg");
+    std::fs::write(&broken, b"no picture").unwrap();
+    let mut command = depthwise();
+    command.arg("classify").arg(&broken).arg(root().join("photos/coffee.png"));
+    let output = command.assert().code(1).get_output().clone();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("broken.jpg"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("coffee.png"));
+}
+
+#[test]
+fn inspect_counts_what_the_literature_counts() {
+    let text = stdout(depthwise().args(["inspect", "mobilenet-v2"]));
+    let total = text.lines().last().unwrap();
+    // Sandler et al. 2018, table 4: 3.4 M parameters, 300 M MAC; torchvision has 3.50 M.
+    assert!(total.contains("3.50 M") && total.contains("300.77 M"), "{total}");
+    let plan = stdout(depthwise().args(["inspect", "mobilenet-v2", "--plan", "--threads", "1"]));
+    assert!(plan.contains("dwconv_f32") && plan.contains("gemm_f32"), "{plan}");
+}
+
+#[test]
+fn bench_and_compare_print_json() {
+    let args = ["bench", "mobilenet-v3-small", "--runs", "2", "--warmup", "0", "--json"];
+    let report: serde_json::Value = serde_json::from_str(&stdout(depthwise().args(args))).unwrap();
+    assert_eq!(report["runs"], 2);
+    assert!(report["milliseconds"]["median"].as_f64().unwrap() > 0.0);
+    assert!(report["steps"].as_array().unwrap().len() > 50);
+    let args = ["compare", "--channels", "32", "--size", "8", "--runs", "2", "--json"];
+    let case: serde_json::Value = serde_json::from_str(&stdout(depthwise().args(args))).unwrap();
+    assert_eq!(case["standard"]["macs"], 8 * 8 * 9 * 32 * 32);
+    assert_eq!(case["separable"]["macs"], 8 * 8 * (9 * 32 + 32 * 32));
+    let theory = case["theoretical_ratio"].as_f64().unwrap();
+    assert!((theory - (1.0 / 32.0 + 1.0 / 9.0)).abs() < 1e-12);
+}
+
+#[test]
+fn compare_draws_a_plot() {
+    let folder = tempfile::tempdir().unwrap();
+    let plot = folder.path().join("saving.svg");
+    let mut command = depthwise();
+    command
+        .args(["compare", "--channels", "16", "--size", "8", "--runs", "1", "--plot"])
+        .arg(&plot);
+    assert!(stdout(&mut command).contains("8x8 16->16"));
+    let svg = std::fs::read_to_string(plot).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("measured time"));
+}
+
+#[test]
+fn errors_say_what_to_do_next() {
+    let text = stderr(depthwise().args(["inspect", "no-such-net"]), 1);
+    assert!(text.contains("\"no-such-net\"") && text.contains("efficientnet-lite0"), "{text}");
+    let text = stderr(depthwise().args(["classify"]), 2);
+    assert!(text.contains("<PHOTOS>"), "{text}");
+    let text = stderr(depthwise().args(["bench", "mobilenet-v2", "--isa", "sse9"]), 2);
+    assert!(text.contains("avx512"), "{text}");
+}
+
+#[test]
+fn run_reads_and_writes_named_tensors() {
+    let Some(shared) = depthwise_testkit::shared_dir() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("y.safetensors");
+    let golden = shared.join("models/golden/ppocr_mobile_v2_cls.safetensors");
+    let mut command = depthwise();
+    command.arg("run").arg(shared.join("models/onnx/ppocr_mobile_v2_cls.onnx"));
+    command.arg("--in").arg(&golden).arg("--out").arg(&out).args(["--isa", "scalar"]);
+    let text = stdout(&mut command);
+    let name = "save_infer_model/scale_0.tmp_1";
+    assert!(text.contains(name), "{text}");
+    let got = depthwise_formats::safetensors::open(&out).unwrap();
+    let want = depthwise_formats::safetensors::open(&golden).unwrap();
+    let want = want.get(&format!("out/{name}")).unwrap().to_f32().into_owned();
+    let got = got.get(name).unwrap().to_f32().into_owned();
+    assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() < 1e-4), "{got:?} {want:?}");
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in ["classify", "run", "inspect", "bench", "compare", "completions"] {
+        let text = stdout(depthwise().args([command, "--help"]));
+        assert!(text.contains("Example"), "{command}");
+    }
+    assert!(stdout(depthwise().args(["completions", "bash"])).contains("classify"));
+}
