@@ -1,7 +1,7 @@
 use super::*;
-use crate::par::Par;
 use crate::run_f32;
-use depthwise_tensor::{Nhwc, Pad2d};
+use depthwise_tensor::Hw;
+use depthwise_tensor::{Hw, Nhwc, Pad2d};
 use proptest::prelude::*;
 
 /// A convolution with data; the operands lie as kernels want them, in poisoned surroundings.
