@@ -108,7 +108,7 @@ struct Shared {
     state: Mutex<State>,
     /// A job was posted, or the pool ends.
     posted: Condvar,
-    /// The last helper has left a job.
+    /// The last helper has left a job, or a helper has begun to serve.
     left: Condvar,
     /// Number of jobs posted; lets helpers watch for the next one without the lock.
     jobs: AtomicU64,
@@ -123,6 +123,8 @@ struct State {
     number: u64,
     /// Helpers inside it.
     inside: usize,
+    /// Helpers that have begun to serve.
+    serving: usize,
     shutdown: bool,
 }
 
@@ -154,6 +156,12 @@ impl OwnPool {
             let shared = Arc::clone(&shared);
             pool.spawn(move || shared.serve(i));
         }
+        // What threads allocate when they start is over before the first run.
+        let mut state = shared.lock();
+        while state.serving < helpers {
+            state = shared.left.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(state);
         Ok(OwnPool { shared, _pool: pool })
     }
 
@@ -202,6 +210,8 @@ impl Shared {
     /// The life of helper `i`.
     fn serve(&self, i: usize) {
         let mut seen = 0;
+        self.lock().serving += 1;
+        self.left.notify_one();
         loop {
             self.watch(seen);
             let mut state = self.lock();

@@ -1,6 +1,6 @@
 use super::*;
+use crate::par::Par;
 use crate::run_f32;
-use depthwise_tensor::Hw;
 use depthwise_tensor::{Hw, Nhwc, Pad2d};
 use proptest::prelude::*;
 
