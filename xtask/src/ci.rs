@@ -147,7 +147,11 @@ fn examples() -> Result<Outcome> {
     let folder = workspace::root().join("crates/engine/examples");
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .with_context(|| format!("cannot list {}", folder.display()))?
-        .filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned))
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let source = path.extension()? == "rs";
+            source.then(|| path.file_stem()?.to_str().map(str::to_owned))?
+        })
         .collect();
     names.sort();
     ensure!(!names.is_empty(), "no example in {}", folder.display());

@@ -1,8 +1,8 @@
 //! Convolution of any kernel size, as an implicit matrix product.
 //!
-//! `y[n][oh][ow][oc] = act(bias[oc] + sum_{kh, kw, ic} x[n][ih][iw][ic] * w[oc][kh][kw][ic]
-//! + residual[n][oh][ow][oc])`, `ih = oh * stride + kh * dilation - pad` and likewise `iw`; `ic` runs
-//! over the channels of the group of `oc`; positions outside the input count as 0.
+//! `y[n,oh,ow,oc] = act(bias[oc] + residual[n,oh,ow,oc] + sum over kh,kw,ic of x[n,ih,iw,ic] *
+//! w[oc,kh,kw,ic])` with `ih = oh * stride + kh * dilation - pad` and likewise `iw`; `ic` runs over
+//! the channels of the group of `oc`; positions outside the input count as 0.
 //!
 //! | operand | layout |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `residual`, `y` | NHWC, vector-padded pixel strides |
 //!
 //! # How
-//! The tiles of [`gemm_f32`](crate::gemm_f32), an output pixel per row, `kh * kw * ic` deep. No
+//! The tiles of [`gemm_f32`], an output pixel per row, `kh * kw * ic` deep. No
 //! matrix of patches is built: a table says for each pixel of a block of 64 and for each tap where
 //! its channels start; taps in the padding start in a row of zeros. One table serves all columns.
 //! Per pixel, tap and panel that is one load of an address for `ic` rows of FMAs. Layers with few
@@ -21,7 +21,7 @@
 //! stored apart and their valid columns copied.
 //!
 //! # Numerics
-//! As [`gemm_f32`](crate::gemm_f32), with `(kh, kw, ic)` ascending. Taps in the padding are
+//! As [`gemm_f32`], with `(kh, kw, ic)` ascending. Taps in the padding are
 //! multiplied as zeros, so infinite weights give NaN there. NaN in `x` comes out in every output of
 //! its group whose window holds it, and nowhere else.
 
@@ -46,7 +46,7 @@ use std::sync::Arc;
 
 pub(crate) const FAMILY: &str = "conv2d_f32";
 
-/// A register tile of [`gemm_f32`](crate::gemm_f32) that reads its rows through a table.
+/// A register tile of [`gemm_f32`] that reads its rows through a table.
 #[derive(Debug)]
 pub struct Kernel {
     name: &'static str,

@@ -3,7 +3,7 @@
 //! `y[i] = f(x[i])`; `y[i] = activation(f(a[i], b[i]))` with `a` and `b` broadcast to the shape of
 //! `y` by NumPy's rules. Views may be dense or padded, each with its own distance of rows.
 //!
-//! Loops are merged first ([`Walk`](crate::layout::walk)): operands of one layout are a single
+//! Loops are merged first (`layout/walk.rs`): operands of one layout are a single
 //! run, padding included; a vector per channel and a scale per picture and channel are a run per
 //! pixel. A run takes whole vectors; where it is no multiple of one, the last vector overlaps the
 //! one before it. So nothing is read or written past a row, and lanes of padding are computed

@@ -5,7 +5,7 @@
 //! Each bit arrives unchanged, NaN payloads included. Padding of rows is never read into a
 //! meaningful place; it may be written where a row has some.
 //!
-//! Copies are reduced to few loops ([`walk`]) around runs of consecutive elements, which `memcpy`
+//! Copies are reduced to few loops (`walk.rs`) around runs of consecutive elements, which `memcpy`
 //! moves. That leaves one kernel worth a choice: the transposition of a matrix of 4-byte elements,
 //! which turns NCHW into NHWC and back ([`KERNELS`]).
 
