@@ -1,3 +1,8 @@
-//! Layer shapes of real networks, shared by the benches.
+//! What the benches run: layer shapes of real networks ([`shapes`]), and every kernel of every
+//! family on them ([`families`]). `cargo xtask bench` and the criterion benches share both.
 
 #![forbid(unsafe_code)]
+
+pub mod case;
+pub mod families;
+pub mod shapes;

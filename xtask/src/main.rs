@@ -2,7 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+mod accuracy;
+mod bench;
 mod ci;
+mod table;
 mod tidy;
 mod weights;
 mod workspace;
@@ -13,8 +16,14 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the workspace", disable_help_subcommand = true)]
 enum Task {
+    /// Real models against the answers of other runtimes
+    Accuracy(accuracy::Args),
+    /// Times of every kernel on the layers of real networks, and of whole networks
+    Bench(bench::Args),
     /// Everything that must pass before a change lands
     Ci(ci::Args),
+    /// Write the layer shapes of the networks, and the list of kernels
+    Table(table::Args),
     /// The rules of the house that a script can see
     Tidy(tidy::Args),
     /// Make the weights that ship with the project from their checkpoint
@@ -23,7 +32,10 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
+        Task::Accuracy(args) => accuracy::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Ci(args) => ci::run(&args),
+        Task::Table(args) => table::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Weights(args) => weights::run(&args),
     };

@@ -1,0 +1,260 @@
+//! `cargo xtask bench`: times of every kernel on the layers of real networks, and of whole networks
+//! at every ISA level.
+
+mod kernels;
+mod nets;
+mod report;
+
+use crate::workspace;
+use anyhow::{Context, Result, bail, ensure};
+use depthwise_benches::families::{FAMILIES, Family};
+use depthwise_benches::shapes::{NETS, Net, OTHERS};
+use depthwise_kernels::{Cpu, Isa, Par, roofline};
+use serde::Serialize;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::Barrier;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+--family alone measures kernels, --net alone whole networks, both together the kernels on the
+layers of those networks. Close other programs, and compare minima.
+
+Examples:
+  cargo xtask bench --quick
+  cargo xtask bench --family dwconv_f32 --net mobilenet_v2 --layers
+  cargo xtask bench --net mobilenet_v1 --threads 1 --json out.json --plot out.svg")]
+pub(crate) struct Args {
+    /// Only this network (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    net: Vec<String>,
+    /// Only this kernel family (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    family: Vec<String>,
+    /// Numbers of threads; one and all physical cores unless given
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    threads: Vec<usize>,
+    /// Fewer rounds: a glance, not a measurement
+    #[arg(long)]
+    quick: bool,
+    /// Also print every layer of the kernels
+    #[arg(long)]
+    layers: bool,
+    /// Write all figures to a JSON file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the figures into an SVG file: networks, or kernels where none are measured
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+/// What is measured, and how often.
+struct Settings {
+    cpu: Cpu,
+    /// One entry per number of threads.
+    pars: Vec<Par>,
+    rounds: usize,
+}
+
+#[derive(Serialize)]
+struct Report {
+    cpu: String,
+    level: String,
+    cores: usize,
+    peaks: Vec<Peak>,
+    kernels: Vec<kernels::Row>,
+    nets: Vec<nets::Row>,
+}
+
+/// Multiply-adds in registers, on so many threads at once.
+#[derive(Clone, Debug, Serialize)]
+struct Peak {
+    level: &'static str,
+    threads: usize,
+    gflops: f64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if cfg!(debug_assertions) {
+        return run_optimised();
+    }
+    let nets = pick("network", &args.net, &NETS.map(|n| (n.name, n)))?;
+    let listed: Vec<(&str, &Family)> = FAMILIES.iter().map(|f| (f.name, f)).collect();
+    let families = pick("family", &args.family, &listed)?;
+    let settings = settings(args)?;
+    let mut report = Report {
+        cpu: cpu_name(),
+        level: settings.cpu.to_string(),
+        cores: Par::default_threads(),
+        peaks: Vec::new(),
+        kernels: Vec::new(),
+        nets: Vec::new(),
+    };
+    println!("{}, level {}, {} cores", report.cpu, report.level, report.cores);
+    update_peaks(&mut report.peaks, &settings);
+    if args.net.is_empty() || !args.family.is_empty() {
+        // Layers of no network take part unless networks are named.
+        let others: &[Net] = if args.net.is_empty() { &[OTHERS] } else { &[] };
+        let sources = [&nets[..], others].concat();
+        for family in families {
+            update_peaks(&mut report.peaks, &settings);
+            let rows = kernels::measure(family, &sources, &settings)?;
+            report.kernels.extend(rows);
+        }
+    }
+    if args.family.is_empty() {
+        for net in &nets {
+            update_peaks(&mut report.peaks, &settings);
+            report.nets.extend(nets::measure(net, &settings)?);
+        }
+    }
+    for row in &mut report.kernels {
+        row.percent_of_peak = percent(&report.peaks, row.level, row.threads, row.gflops);
+    }
+    for row in &mut report.nets {
+        row.percent_of_peak = percent(&report.peaks, row.level, row.threads, row.gflops);
+    }
+    report::print(&report, args.layers);
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        eprintln!("wrote {}", path.display());
+    }
+    if let Some(path) = &args.plot {
+        report::plot(&report, path).with_context(|| path.display().to_string())?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(())
+}
+
+/// Starts this command again in a build whose times mean something.
+fn run_optimised() -> Result<()> {
+    let mut command = workspace::cargo();
+    command
+        .args(["run", "--release", "--package", "xtask", "--"])
+        .args(std::env::args_os().skip(1));
+    // Relative paths are those of the caller.
+    command.current_dir(std::env::current_dir()?);
+    let status = command.status().context("cannot run cargo")?;
+    ensure!(status.success(), "{command:?}: {status}");
+    Ok(())
+}
+
+/// The named entries, all of them where none is named.
+fn pick<T: Copy>(what: &str, names: &[String], all: &[(&str, T)]) -> Result<Vec<T>> {
+    for name in names {
+        if all.iter().all(|(known, _)| known != name) {
+            let known: Vec<&str> = all.iter().map(|(known, _)| *known).collect();
+            bail!("no {what} {name}; there are {}", known.join(", "));
+        }
+    }
+    let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
+    Ok(all.iter().filter(|(name, _)| wanted(name)).map(|&(_, entry)| entry).collect())
+}
+
+fn settings(args: &Args) -> Result<Settings> {
+    let mut threads = args.threads.clone();
+    if threads.is_empty() {
+        threads = vec![1, Par::default_threads()];
+        threads.dedup();
+    }
+    ensure!(threads.iter().all(|n| (1..=1024).contains(n)), "threads must be from 1 to 1024");
+    let pars = threads.into_iter().map(Par::new).collect::<Result<_, _>>()?;
+    Ok(Settings { cpu: Cpu::from_env()?, pars, rounds: if args.quick { 3 } else { 15 } })
+}
+
+/// What the system calls the CPU.
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find(|line| line.starts_with("model name"));
+    let name = model.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim().to_owned());
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+/// Measures the peak of each level and number of threads, and keeps the higher of this and what
+/// was seen before.
+fn update_peaks(peaks: &mut Vec<Peak>, settings: &Settings) {
+    for cpu in settings.cpu.levels() {
+        for par in &settings.pars {
+            let (level, threads) = (cpu.isa().name(), par.threads());
+            let gflops = measure_peak(&cpu, threads);
+            match peaks.iter_mut().find(|p| p.level == level && p.threads == threads) {
+                Some(peak) => peak.gflops = peak.gflops.max(gflops),
+                None => peaks.push(Peak { level, threads, gflops }),
+            }
+        }
+    }
+}
+
+/// Billions of floating-point operations a second that `threads` threads reach together: the best of
+/// a few tries of some milliseconds.
+fn measure_peak(cpu: &Cpu, threads: usize) -> f64 {
+    const STEPS: usize = 400_000;
+    const TRIES: usize = 5;
+    let barrier = Barrier::new(threads);
+    let work = || {
+        black_box(roofline::multiply_add(cpu, STEPS / 10));
+        let tries = (0..TRIES).map(|_| {
+            barrier.wait();
+            let start = Instant::now();
+            let operations = roofline::multiply_add(cpu, black_box(STEPS));
+            operations / start.elapsed().as_secs_f64() / 1e9
+        });
+        tries.collect::<Vec<f64>>()
+    };
+    let all: Vec<Vec<f64>> = std::thread::scope(|scope| {
+        let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        // A helper that failed counts as one that did nothing.
+        let others = helpers.into_iter().map(|helper| helper.join().unwrap_or_default());
+        others.chain([own]).collect()
+    });
+    let together = |i: usize| all.iter().map(|tries| tries.get(i).unwrap_or(&0.0)).sum::<f64>();
+    (0..TRIES).map(together).fold(0.0, f64::max)
+}
+
+/// The share of the peak in percent; `None` where no arithmetic is counted.
+fn percent(peaks: &[Peak], level: &str, threads: usize, gflops: f64) -> Option<f64> {
+    let peak = peaks.iter().find(|p| p.level == level && p.threads == threads)?;
+    (gflops > 0.0).then_some(100.0 * gflops / peak.gflops)
+}
+
+/// The middle of some times, and the shortest. Sorts them.
+fn median_and_min(times: &mut [f64]) -> (f64, f64) {
+    times.sort_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied().unwrap_or(0.0);
+    (median, times.first().copied().unwrap_or(0.0))
+}
+
+fn is_scalar(level: &str) -> bool {
+    level == Isa::Scalar.name()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_are_refused_with_the_known_ones() {
+        let all = [("a", 1), ("b", 2)];
+        assert_eq!(pick("net", &[], &all).unwrap(), [1, 2]);
+        assert_eq!(pick("net", &["b".into()], &all).unwrap(), [2]);
+        let error = pick("net", &["c".into()], &all).unwrap_err().to_string();
+        assert_eq!(error, "no net c; there are a, b");
+    }
+
+    #[test]
+    fn share_of_the_peak_needs_arithmetic() {
+        let peaks = [Peak { level: "avx2", threads: 2, gflops: 80.0 }];
+        assert_eq!(percent(&peaks, "avx2", 2, 20.0), Some(25.0));
+        assert_eq!(percent(&peaks, "avx2", 2, 0.0), None);
+        assert_eq!(percent(&peaks, "avx2", 1, 20.0), None);
+    }
+
+    #[test]
+    fn median_and_minimum_of_times() {
+        assert_eq!(median_and_min(&mut [3.0, 1.0, 2.0]), (2.0, 1.0));
+        assert_eq!(median_and_min(&mut []), (0.0, 0.0));
+    }
+}

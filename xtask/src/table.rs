@@ -1,0 +1,116 @@
+//! `cargo xtask table`: files that follow from the code.
+//!
+//! `--shapes` writes `benches/shapes/*.csv`, `--kernels` the list of kernels in `docs/kernels.md`.
+//! Tests keep both up to date.
+
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use depthwise_benches::families::{FAMILIES, Family};
+use depthwise_benches::shapes::NETS;
+use depthwise_kernels::Isa;
+use std::fmt::Write as _;
+
+/// Where the list of kernels stands.
+const KERNELS_FILE: &str = "docs/kernels.md";
+const BEGIN: &str = "<!-- kernels: begin (written by `cargo xtask table --kernels`) -->\n";
+const END: &str = "<!-- kernels: end -->\n";
+
+#[derive(clap::Args)]
+#[command(after_help = "Without an option, prints the list of kernels.")]
+pub(crate) struct Args {
+    /// Write benches/shapes/*.csv from the networks
+    #[arg(long)]
+    shapes: bool,
+    /// Write the list of kernels into docs/kernels.md
+    #[arg(long)]
+    kernels: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.shapes {
+        for net in NETS {
+            let text = net.generate()?.with_context(|| format!("no network {}", net.name))?;
+            write(&format!("benches/shapes/{}.csv", net.name), &text)?;
+        }
+    }
+    if args.kernels {
+        ensure!(
+            cfg!(target_arch = "x86_64"),
+            "{KERNELS_FILE} lists the kernels of an x86-64 build; this is another"
+        );
+        let path = workspace::root().join(KERNELS_FILE);
+        let text = std::fs::read_to_string(&path).context(KERNELS_FILE)?;
+        let new = replace(&text, &kernels()).context("docs/kernels.md has no kernels: markers")?;
+        write(KERNELS_FILE, &new)?;
+    }
+    if !args.shapes && !args.kernels {
+        print!("{}", kernels());
+    }
+    Ok(())
+}
+
+fn write(path: &str, text: &str) -> Result<()> {
+    std::fs::write(workspace::root().join(path), text).with_context(|| format!("write {path}"))?;
+    println!("wrote {path}");
+    Ok(())
+}
+
+/// The text between the markers exchanged; `None` where a marker is missing.
+fn replace(text: &str, new: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{new}{END}{after}"))
+}
+
+/// A line for each level of each family, the entries in the order of the list.
+fn kernels() -> String {
+    let mut text = String::from("| family | computes | level | kernels |\n|---|---|---|---|\n");
+    for family in FAMILIES {
+        for (i, (isa, names)) in by_level(family).into_iter().enumerate() {
+            let (name, what) = if i == 0 { (family.name, family.what) } else { ("", "") };
+            let code: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            writeln!(text, "| {name} | {what} | {isa} | {} |", code.join(" "))
+                .expect("a string takes all");
+        }
+    }
+    text
+}
+
+fn by_level(family: &Family) -> Vec<(Isa, Vec<&'static str>)> {
+    let mut levels: Vec<(Isa, Vec<&'static str>)> = Vec::new();
+    for kernel in family.kernels() {
+        match levels.iter_mut().find(|(isa, _)| *isa == kernel.isa) {
+            Some((_, names)) => names.push(kernel.name),
+            None => levels.push((kernel.isa, vec![kernel.name])),
+        }
+    }
+    levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn list_of_kernels_in_the_documentation_is_up_to_date() {
+        let text = std::fs::read_to_string(workspace::root().join(KERNELS_FILE)).unwrap();
+        let want = replace(&text, &kernels()).unwrap();
+        assert!(text == want, "run `cargo xtask table --kernels`");
+    }
+
+    #[test]
+    fn only_what_stands_between_the_markers_is_replaced() {
+        let text = format!("a\n{BEGIN}old\n{END}b\n");
+        assert_eq!(replace(&text, "new\n"), Some(format!("a\n{BEGIN}new\n{END}b\n")));
+        assert_eq!(replace("no markers", "new"), None);
+    }
+
+    #[test]
+    fn every_kernel_stands_in_the_list_once() {
+        let text = kernels();
+        for kernel in FAMILIES.iter().flat_map(|family| family.kernels()) {
+            assert_eq!(text.matches(&format!("`{}`", kernel.name)).count(), 1, "{}", kernel.name);
+        }
+    }
+}
