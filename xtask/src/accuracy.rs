@@ -48,6 +48,12 @@ struct Subject {
     photos: Option<(Normalize, &'static str)>,
 }
 
+/// A file that cannot be loaded.
+struct Unread {
+    file: String,
+    why: String,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = args.models.clone().unwrap_or_else(|| workspace::root().join("../shared/models"));
     ensure!(folder.is_dir(), "{} is not there; name it with --models", folder.display());
@@ -89,14 +95,16 @@ fn settings() -> Vec<Options> {
 }
 
 /// The models that can be loaded, and the files that cannot, each with the reason.
-fn find(folder: &Path) -> Result<(Vec<Subject>, Vec<(String, String)>)> {
+fn find(folder: &Path) -> Result<(Vec<Subject>, Vec<Unread>)> {
     let (mut subjects, mut unread) = (Vec::new(), Vec::new());
     for part in ["onnx", "tflite", "keras"] {
         for path in files(&folder.join(part))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match depthwise_formats::open(&path) {
                 Ok(graph) => subjects.push(of_file(folder, &path, graph)?),
-                Err(error) => unread.push((format!("{part}/{name}"), error.to_string())),
+                Err(error) => {
+                    unread.push(Unread { file: format!("{part}/{name}"), why: error.to_string() });
+                }
             }
         }
     }
@@ -319,15 +327,15 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
     exps.iter().map(|e| e / sum).collect()
 }
 
-fn list_unread(unread: &[(String, String)]) {
+fn list_unread(unread: &[Unread]) {
     if unread.is_empty() {
         return;
     }
     let mut table = workspace::table(&["not loaded", "reason"], &[]);
-    for (name, reason) in unread {
+    for Unread { file, why } in unread {
         // The reason without the path, which is in the first column.
-        let reason = reason.split_once(": ").map_or(reason.as_str(), |(_, reason)| reason);
-        table.add_row([name.as_str(), reason.lines().next().unwrap_or_default()]);
+        let why = why.split_once(": ").map_or(why.as_str(), |(_, why)| why);
+        table.add_row([file.as_str(), why.lines().next().unwrap_or_default()]);
     }
     println!("{}\n", table.trim_fmt());
 }

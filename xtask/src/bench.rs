@@ -12,6 +12,7 @@ use depthwise_benches::shapes::{NETS, Net, OTHERS};
 use depthwise_kernels::{Cpu, Isa, Par, roofline};
 use serde::Serialize;
 use std::hint::black_box;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::Instant;
@@ -126,6 +127,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("wrote {}", path.display());
     }
     Ok(())
+}
+
+/// Shows how far a measurement is, on the one line that [`done`] ends; nothing in a log.
+fn progress(text: &str) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r\x1b[K{text}");
+    }
+}
+
+/// Says that a measurement is done.
+fn done(text: &str) {
+    let start = if std::io::stderr().is_terminal() { "\r\x1b[K" } else { "" };
+    eprintln!("{start}{text}");
 }
 
 /// Starts this command again in a build whose times mean something.

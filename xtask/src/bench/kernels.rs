@@ -1,6 +1,6 @@
 //! Every kernel of a family on the layers of networks.
 
-use super::{Settings, is_scalar, median_and_min};
+use super::{Settings, done, is_scalar, median_and_min, progress};
 use anyhow::{Context, Result};
 use depthwise_benches::case::Case;
 use depthwise_benches::families::Family;
@@ -40,13 +40,13 @@ pub(super) fn measure(family: &Family, nets: &[Net], settings: &Settings) -> Res
     for net in nets {
         let layers = net.layers()?;
         for (i, layer) in layers.iter().enumerate() {
-            eprint!("\r\x1b[K{}: {} {}/{}", family.name, net.name, i + 1, layers.len());
+            progress(&format!("{}: {} {}/{}", family.name, net.name, i + 1, layers.len()));
             let on_layer = on_layer(family, net.name, layer, settings)
                 .with_context(|| format!("{} on {}.{}", family.name, net.name, layer.layer))?;
             rows.extend(on_layer);
         }
     }
-    eprintln!("\r\x1b[K{}: {} measurements", family.name, rows.len());
+    done(&format!("{}: {} measurements", family.name, rows.len()));
     Ok(rows)
 }
 

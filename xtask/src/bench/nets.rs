@@ -1,6 +1,6 @@
 //! Whole networks at every level.
 
-use super::{Settings, is_scalar, median_and_min};
+use super::{Settings, done, is_scalar, median_and_min, progress};
 use anyhow::{Context, Result};
 use depthwise_benches::case::values;
 use depthwise_benches::shapes::Net;
@@ -37,7 +37,7 @@ struct Candidate {
 
 /// Measures a network of made-up weights.
 pub(super) fn measure(net: &Net, settings: &Settings) -> Result<Vec<Row>> {
-    eprint!("\r\x1b[K{}: loading", net.name);
+    progress(&format!("{}: loading", net.name));
     let graph = net.graph()?.with_context(|| format!("no network {}", net.name))?;
     let mut candidates = Vec::new();
     for cpu in settings.cpu.levels() {
@@ -54,7 +54,7 @@ pub(super) fn measure(net: &Net, settings: &Settings) -> Result<Vec<Row>> {
         }
     }
     for round in 0..settings.rounds {
-        eprint!("\r\x1b[K{}: round {}/{}", net.name, round + 1, settings.rounds);
+        progress(&format!("{}: round {}/{}", net.name, round + 1, settings.rounds));
         for c in &mut candidates {
             // The first run finds caches that another level has filled.
             c.session.run();
@@ -63,7 +63,7 @@ pub(super) fn measure(net: &Net, settings: &Settings) -> Result<Vec<Row>> {
             }
         }
     }
-    eprintln!("\r\x1b[K{}: {} measurements", net.name, candidates.len());
+    done(&format!("{}: {} measurements", net.name, candidates.len()));
     let mut rows: Vec<Row> = candidates.into_iter().map(|c| row(net.name, c)).collect();
     for i in 0..rows.len() {
         let same = |r: &&Row| is_scalar(r.level) && r.threads == rows[i].threads;
