@@ -17,12 +17,12 @@
 //! | GELU (tanh) | 4 + 8 &#124;u&#124; | `u` is the argument of tanh, as rounded as it is large |
 //! | hard-sigmoid | 2 | of the larger of &#124;alpha x&#124;, &#124;beta&#124; and the result |
 //!
-//! The tokens that these functions take are pulp's `V3`, `V4`, `Neon` and `Scalar`, not its wider
-//! scalar ones, whose `min` and `max` drop NaN.
+//! The tokens that these functions take are pulp's `V3`, `V4`, `Neon`, `Scalar` and `Scalar128b`.
 
 use bytemuck::cast;
 use depthwise_tensor::Activation;
 use pulp::Simd;
+use std::any::TypeId;
 
 /// Adding this to `|x| < 2^22` rounds to the nearest integer (halves to even) and leaves that
 /// integer in the low bits of the sum.
@@ -77,7 +77,7 @@ impl<S: Simd> Clamp<S> {
 /// The larger of `bound` and `v`; `v` where it is NaN.
 #[inline(always)]
 pub(crate) fn at_least<S: Simd>(simd: S, bound: S::f32s, v: S::f32s) -> S::f32s {
-    if S::IS_SCALAR {
+    if is_scalar::<S>() {
         // `f32::max` would drop the NaN.
         select(simd, simd.less_than_f32s(v, bound), bound, v)
     } else {
@@ -89,7 +89,7 @@ pub(crate) fn at_least<S: Simd>(simd: S, bound: S::f32s, v: S::f32s) -> S::f32s 
 /// The smaller of `bound` and `v`; `v` where it is NaN.
 #[inline(always)]
 pub(crate) fn at_most<S: Simd>(simd: S, bound: S::f32s, v: S::f32s) -> S::f32s {
-    if S::IS_SCALAR {
+    if is_scalar::<S>() {
         select(simd, simd.greater_than_f32s(v, bound), bound, v)
     } else {
         simd.min_f32s(bound, v)
@@ -115,7 +115,7 @@ pub(crate) fn hard_swish<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// `min(max(alpha * x + beta, 0), 1)`
 #[inline(always)]
 pub(crate) fn hard_sigmoid<S: Simd>(simd: S, alpha: f32, beta: f32, x: S::f32s) -> S::f32s {
-    let line = simd.mul_add_e_f32s(simd.splat_f32s(alpha), x, simd.splat_f32s(beta));
+    let line = mul_add(simd, simd.splat_f32s(alpha), x, simd.splat_f32s(beta));
     Clamp::new(simd, 0.0, 1.0).apply(simd, line)
 }
 
@@ -136,7 +136,7 @@ fn exp_sum<S: Simd>(simd: S, x: S::f32s, low: S::f32s) -> S::f32s {
     let (n, r) = reduce(simd, x, low);
     let tail = exp_tail(simd, r);
     let p = simd.add_f32s(simd.splat_f32s(1.0), simd.add_f32s(r, tail));
-    let half = simd.mul_add_e_f32s(n, simd.splat_f32s(0.5), round);
+    let half = mul_add(simd, n, simd.splat_f32s(0.5), round);
     let rest = simd.add_f32s(simd.sub_f32s(n, simd.sub_f32s(half, round)), round);
     simd.mul_f32s(simd.mul_f32s(p, power_of_two(simd, half)), power_of_two(simd, rest))
 }
@@ -148,7 +148,7 @@ fn exp_minus_1<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let (n, r) = reduce(simd, x, simd.splat_f32s(0.0));
     let p = simd.add_f32s(r, exp_tail(simd, r));
     let scale = power_of_two(simd, simd.add_f32s(n, simd.splat_f32s(ROUND)));
-    simd.mul_add_e_f32s(scale, p, simd.sub_f32s(scale, one))
+    mul_add(simd, scale, p, simd.sub_f32s(scale, one))
 }
 
 /// `n` and `r` with `x + low = n ln 2 + r`, `n` an integer.
@@ -156,10 +156,10 @@ fn exp_minus_1<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 fn reduce<S: Simd>(simd: S, x: S::f32s, low: S::f32s) -> (S::f32s, S::f32s) {
     let round = simd.splat_f32s(ROUND);
     let log2_e = simd.splat_f32s(std::f32::consts::LOG2_E);
-    let n = simd.sub_f32s(simd.mul_add_e_f32s(simd.add_f32s(x, low), log2_e, round), round);
+    let n = simd.sub_f32s(mul_add(simd, simd.add_f32s(x, low), log2_e, round), round);
     // ln 2 in two parts; the first has ten bits, so its products with `n` are exact.
-    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(-0.693_359_4), x);
-    let r = simd.mul_add_e_f32s(n, simd.splat_f32s(2.121_944_4e-4), r);
+    let r = mul_add(simd, n, simd.splat_f32s(-0.693_359_4), x);
+    let r = mul_add(simd, n, simd.splat_f32s(2.121_944_4e-4), r);
     (n, simd.add_f32s(r, low))
 }
 
@@ -258,7 +258,7 @@ fn mills<S: Simd>(simd: S, a: S::f32s) -> S::f32s {
         0.016_951_555,
     ];
     let one = simd.splat_f32s(1.0);
-    let t = simd.div_f32s(one, simd.mul_add_e_f32s(a, simd.splat_f32s(-0.25), one));
+    let t = simd.div_f32s(one, mul_add(simd, a, simd.splat_f32s(-0.25), one));
     simd.mul_f32s(t, polynomial(simd, &G, t))
 }
 
@@ -268,7 +268,7 @@ fn mills<S: Simd>(simd: S, a: S::f32s) -> S::f32s {
 pub(crate) fn gelu_tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // 2 sqrt(2 / pi), and 0.044715 times that.
     let (linear, cubic) = (simd.splat_f32s(1.595_769_2), simd.splat_f32s(0.071_354_82));
-    let slope = simd.mul_add_e_f32s(cubic, simd.mul_f32s(x, x), linear);
+    let slope = mul_add(simd, cubic, simd.mul_f32s(x, x), linear);
     simd.mul_f32s(x, sigmoid(simd, simd.mul_f32s(x, slope)))
 }
 
@@ -292,7 +292,7 @@ pub(crate) fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let minus_square = simd.mul_f32s(square, simd.splat_f32s(-1.0));
     let tail =
         simd.mul_f32s(exp_sum(simd, minus_square, simd.splat_f32s(0.0)), mills(simd, root_2_a));
-    let far = simd.mul_add_e_f32s(tail, simd.splat_f32s(-2.0), simd.splat_f32s(1.0));
+    let far = mul_add(simd, tail, simd.splat_f32s(-2.0), simd.splat_f32s(1.0));
     let sign = simd.and_u32s(cast(x), simd.splat_u32s(1 << 31));
     let far = cast(simd.or_u32s(cast(far), sign));
     select(simd, simd.greater_than_f32s(a, simd.splat_f32s(-1.0)), near, far)
@@ -303,9 +303,26 @@ pub(crate) fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 fn polynomial<S: Simd, const N: usize>(simd: S, c: &[f32; N], x: S::f32s) -> S::f32s {
     let mut sum = simd.splat_f32s(c[N - 1]);
     for &c in c[..N - 1].iter().rev() {
-        sum = simd.mul_add_e_f32s(sum, x, simd.splat_f32s(c));
+        sum = mul_add(simd, sum, x, simd.splat_f32s(c));
     }
     sum
+}
+
+/// Whether the token is one of those whose operations the compiler makes of plain Rust: `min` and
+/// `max` drop NaN there, and a fused multiply-add may be a library call.
+#[inline(always)]
+fn is_scalar<S: Simd>() -> bool {
+    S::IS_SCALAR || TypeId::of::<S>() == TypeId::of::<pulp::Scalar128b>()
+}
+
+/// `a * b + c`, fused where that is one instruction.
+#[inline(always)]
+fn mul_add<S: Simd>(simd: S, a: S::f32s, b: S::f32s, c: S::f32s) -> S::f32s {
+    if is_scalar::<S>() {
+        simd.add_f32s(simd.mul_f32s(a, b), c)
+    } else {
+        simd.mul_add_e_f32s(a, b, c)
+    }
 }
 
 /// `-|x|`
@@ -497,6 +514,14 @@ mod tests {
             for cpu in Cpu::detect().levels() {
                 let mut ys = xs.clone();
                 map(cpu.isa(), function, &mut ys);
+                if cpu.isa() == Isa::Scalar {
+                    let mut wide = xs.clone();
+                    Simd::vectorize(pulp::Scalar128b, Map(function, &mut wide));
+                    let same = |(a, b): (&f32, &f32)| {
+                        a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+                    };
+                    assert!(ys.iter().zip(&wide).all(same), "{function:?}, four lanes");
+                }
                 let mut worst = (0.0, 0.0);
                 for ((&x, &y), &want) in xs.iter().zip(&ys).zip(&want) {
                     assert_eq!(y.is_nan(), want.is_nan(), "{function:?} {cpu}: f({x}) = {y}");

@@ -2,8 +2,6 @@
 //! else the target has.
 
 use super::SimdF32;
-use crate::act;
-use depthwise_tensor::Activation;
 use pulp::Simd;
 
 /// Token of [`Isa::Scalar`](crate::Isa::Scalar).
@@ -32,24 +30,5 @@ impl SimdF32 for Scalar {
         // The comparisons of `maxps` and `minps`: false for NaN.
         let raised = zip(pulp::cast(lo), pulp::cast(x), |lo, x| if lo > x { lo } else { x });
         pulp::cast(zip(pulp::cast(hi), raised, |hi, x| if hi < x { hi } else { x }))
-    }
-
-    // The functions of `act` know NaN of the one-lane token only.
-    #[inline(always)]
-    fn hard_swish(self, v: Self::f32s) -> Self::f32s {
-        let v: [f32; 4] = pulp::cast(v);
-        pulp::cast(v.map(|x| act::hard_swish(pulp::Scalar, x)))
-    }
-
-    #[inline(always)]
-    fn exp(self, v: Self::f32s) -> Self::f32s {
-        let v: [f32; 4] = pulp::cast(v);
-        pulp::cast(v.map(|x| act::exp(pulp::Scalar, x)))
-    }
-
-    #[inline(always)]
-    fn activate(self, activation: Activation, v: Self::f32s) -> Self::f32s {
-        let v: [f32; 4] = pulp::cast(v);
-        pulp::cast(v.map(|x| act::apply(pulp::Scalar, activation, x)))
     }
 }

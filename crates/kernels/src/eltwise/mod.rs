@@ -11,7 +11,9 @@
 //!
 //! NaN operands give NaN. Results do not depend on threads or on the layout.
 //!
-//! All of it is bound by memory but for the exponentials, so one vector at a time is enough.
+//! All of it is bound by memory but for the exponentials, so one vector at a time is enough. On
+//! Zen 3 with AVX2, 56x56x144: clip and hard-swish 52 to 61 us, as `memcpy` takes; sigmoid 370,
+//! GELU 610 (scalar 1000, 1580). The AVX-512 entry is the same body and has not been measured.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -7,7 +7,9 @@
 //!
 //! Copies are reduced to few loops (`walk.rs`) around runs of consecutive elements, which `memcpy`
 //! moves. That leaves one kernel worth a choice: the transposition of a matrix of 4-byte elements,
-//! which turns NCHW into NHWC and back ([`KERNELS`]).
+//! which turns NCHW into NHWC and back ([`KERNELS`]). On Zen 3, 1x56x56x64 to NCHW: 25 us with
+//! 8x8 tiles (AVX2), 101 us with 4x4 ones (scalar); 1x3x224x224 to NHWC, which has no whole tile:
+//! 37 us with either.
 
 /// An operator that is a [`Strided`](strided::Strided) copy.
 macro_rules! strided_operator {

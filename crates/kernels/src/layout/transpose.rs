@@ -121,18 +121,50 @@ unsafe fn tiled<T: Pod, K: Tile<T>>(m: Matrix, y: *mut T, x: *const T) {
             }
         }
     }
-    // SAFETY: `k` and `l` lie in the matrix.
-    let element = |k: usize, l: usize| unsafe {
-        y.add(k * m.ldy + l).write_unaligned(x.add(l * m.ldx + k).read_unaligned());
-    };
     // Columns of x after the last whole tile, then rows: the few of them innermost, so that each
     // line of the many is touched once.
-    for l in 0..whole_l {
-        (whole_k..m.k).for_each(|k| element(k, l));
+    // SAFETY: both parts lie in the matrix.
+    unsafe {
+        let few = m.k - whole_k;
+        strip_of(few, whole_l, y.add(whole_k * m.ldy), (m.ldy, 1), x.add(whole_k), (1, m.ldx));
+        let few = m.l - whole_l;
+        strip_of(few, m.k, y.add(whole_l), (1, m.ldy), x.add(whole_l * m.ldx), (m.ldx, 1));
     }
-    for k in 0..m.k {
-        (whole_l..m.l).for_each(|l| element(k, l));
+}
+
+/// Copies `many` times `few` elements, fewer than 8.
+///
+/// # Safety
+/// Element `i` of trip `j`, `i * steps.0 + j * steps.1` from the start, is valid in y and in x.
+#[inline(always)]
+unsafe fn strip_of<T: Pod>(
+    few: usize,
+    many: usize,
+    y: *mut T,
+    y_steps: (usize, usize),
+    x: *const T,
+    x_steps: (usize, usize),
+) {
+    macro_rules! match_few {
+        ($($n:literal),*) => {
+            match few {
+                $($n => {
+                    for j in 0..many {
+                        for i in 0..$n {
+                            // SAFETY: as the caller promises.
+                            unsafe {
+                                let value = x.add(i * x_steps.0 + j * x_steps.1).read_unaligned();
+                                y.add(i * y_steps.0 + j * y_steps.1).write_unaligned(value);
+                            }
+                        }
+                    }
+                })*
+                _ => debug_assert_eq!(few, 0),
+            }
+        };
     }
+    // A constant number, so that the inner loop becomes that many moves.
+    match_few!(1, 2, 3, 4, 5, 6, 7)
 }
 
 /// A tile of any element, through a local array.

@@ -107,6 +107,10 @@ unsafe fn down_all<S: SimdF32, F: Fold>(simd: S, cell: &Cell<'_>) {
             down_group::<S, F, GROUP>(simd, cell, start, lanes);
             start += GROUP * lanes;
         }
+        if start + 2 * lanes <= cell.run {
+            down_group::<S, F, 2>(simd, cell, start, lanes);
+            start += 2 * lanes;
+        }
         while start < cell.run {
             let width = lanes.min(cell.run - start);
             down_group::<S, F, 1>(simd, cell, start, width);

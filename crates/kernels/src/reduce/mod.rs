@@ -9,6 +9,9 @@
 //! error of long sums stays near that of a pairwise sum. The order depends on kernel and shape,
 //! never on threads.
 //!
+//! On Zen 3 with AVX2, the mean of 7x7x1280 over H and W takes 3.7 us, of 28x28x120 6.4 us (69 and
+//! 59 GB/s; scalar 4.6 and 12). The AVX-512 entry is the same body and has not been measured.
+//!
 //! NaN gives NaN, in extremes too. Padding of rows of x never reaches a result.
 
 mod arg;

@@ -86,17 +86,25 @@ pub(super) unsafe fn across<S: SimdF32>(simd: S, line: &Line) {
         }
         let mut sum = simd.splat_f32s(0.0);
         for i in 0..extent {
-            sum = simd.add_f32s(sum, simd.exp(simd.sub_f32s(load(i), top)));
+            let e = simd.exp(simd.sub_f32s(load(i), top));
+            sum = simd.add_f32s(sum, e);
+            if !log {
+                // SAFETY: as above. In place, this element is not read as an input again.
+                unsafe { simd.store_first(y.add(i * strides[0] + start), count, e) };
+            }
         }
-        let shift = log.then(|| map_lanes::<S>(sum, f32::ln));
+        let shift = map_lanes::<S>(sum, f32::ln);
         for i in 0..extent {
-            let shifted = simd.sub_f32s(load(i), top);
-            let value = match shift {
-                Some(shift) => simd.sub_f32s(shifted, shift),
-                None => simd.div_f32s(simd.exp(shifted), sum),
-            };
-            // SAFETY: as above. In place, later passes read other elements.
-            unsafe { simd.store_first(y.add(i * strides[0] + start), count, value) };
+            // SAFETY: as above.
+            unsafe {
+                let y = y.add(i * strides[0] + start);
+                let value = if log {
+                    simd.sub_f32s(simd.sub_f32s(load(i), top), shift)
+                } else {
+                    simd.div_f32s(simd.load_first(y, count, 0.0), sum)
+                };
+                simd.store_first(y, count, value);
+            }
         }
     }
 }

