@@ -30,8 +30,11 @@ pub struct Case {
     state: RunState,
 }
 
-/// Bytes of a page; operands whose offsets agree modulo this stall loads behind stores.
+/// Bytes of a page. A load stalls behind a store whose address agrees with it modulo this.
 const PAGE: usize = 4096;
+/// From operand to operand modulo [`PAGE`]: a third of it, as far apart as three operands can be. Half
+/// a kilobyte would let the rows of a residual meet those of the output just written.
+const SKEW: usize = 1344;
 
 impl Case {
     /// Binds an operator whose operands are all `f32`, and fills its inputs with values between
@@ -42,7 +45,7 @@ impl Case {
     pub fn new(op: Arc<dyn Operator>) -> Result<Case, CaseError> {
         let mut end = 0;
         let mut place = |bytes: usize, number: usize| {
-            let start = end + number * 640 % PAGE;
+            let start = end + number * SKEW % PAGE;
             end = (start + bytes).next_multiple_of(PAGE);
             start
         };
