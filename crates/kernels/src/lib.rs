@@ -30,6 +30,7 @@ mod spatial;
 pub mod conv2d;
 pub mod dwconv_f32;
 pub mod eltwise;
+pub mod fused;
 pub mod gemm_f32;
 pub mod layout;
 pub mod pool;

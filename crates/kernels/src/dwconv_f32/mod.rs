@@ -158,6 +158,50 @@ impl DwConvF32 {
         })
     }
 
+    /// Shape and layout.
+    pub(crate) fn spec(&self) -> &DwSpec {
+        &self.spec
+    }
+
+    /// Fewest output rows that [`DwConvF32::run_band`] computes.
+    pub(crate) fn band_unit(&self) -> usize {
+        self.kernel.tile.h
+    }
+
+    /// Bytes that [`DwConvF32::run_band`] needs for a band of `rows` output rows, a multiple of a
+    /// line.
+    pub(crate) fn band_scratch_bytes(&self, rows: usize) -> usize {
+        let entries = table_len(self.kernel, &self.spec.geometry, rows);
+        (entries * size_of::<*const f32>()).next_multiple_of(ALIGN)
+    }
+
+    /// Output rows `rows` of a picture, all channels, to `output`; `row` gives the address of an
+    /// input row.
+    ///
+    /// # Safety
+    /// - There is no depth multiplier and no residual.
+    /// - The rows lie in the output, and are [`DwConvF32::band_unit`] at least.
+    /// - `scratch` is valid for [`DwConvF32::band_scratch_bytes`] of `rows.len()`.
+    /// - `row` gives rows of `geometry.input.w` pixels that are valid for reads.
+    /// - `output` is valid for writes of these rows, and nobody else touches them.
+    pub(crate) unsafe fn run_band(
+        &self,
+        scratch: *mut u8,
+        rows: Range<usize>,
+        row: impl Fn(usize) -> *const f32,
+        output: *mut f32,
+    ) {
+        debug_assert!(self.ring.is_none() && self.spec.residual_ld.is_none());
+        debug_assert!(rows.len() >= self.band_unit() && rows.end <= self.spec.geometry.output.h);
+        let (g, table) = (&self.spec.geometry, scratch.cast::<*const f32>());
+        let task = self.task(table, output, None, rows.len(), 0..g.output.c);
+        // SAFETY: as the caller promises; `fits` has checked the kernel.
+        unsafe {
+            fill_table(self.kernel, g, table, rows, row);
+            (self.kernel.run)(&task);
+        }
+    }
+
     /// Output rows `rows` of picture `n`, channels `channels`.
     ///
     /// # Safety
@@ -177,7 +221,9 @@ impl DwConvF32 {
         let picture =
             unsafe { io.input::<f32>(0).add(n * g.input.h * g.input.w * self.spec.ld_in) };
         let pixel = (n * g.output.h + rows.start) * g.output.w;
-        let mut task = self.task(io, table, pixel, rows.len(), channels);
+        let output = io.output::<f32>(0).wrapping_add(pixel * self.spec.ld_out);
+        let residual = self.spec.residual_ld.map(|ld| io.input::<f32>(1).wrapping_add(pixel * ld));
+        let mut task = self.task(table, output, residual, rows.len(), channels);
         let Some(ring) = self.ring else {
             let row = |ih: usize| picture.wrapping_add(ih * g.input.w * self.spec.ld_in);
             // SAFETY: the table has room for all rows of the output, `task` describes memory
@@ -225,20 +271,19 @@ impl DwConvF32 {
         }
     }
 
-    /// The task of `oh` output rows from output pixel `pixel` on.
+    /// The task of `oh` output rows from `output` on, with the rows of the residual that belong
+    /// to them.
     fn task(
         &self,
-        io: &Io<'_>,
         rows: *const *const f32,
-        pixel: usize,
+        output: *mut f32,
+        residual: Option<*const f32>,
         oh: usize,
         channels: Range<usize>,
     ) -> Task {
         let (spec, g) = (&self.spec, &self.spec.geometry);
-        let (residual, ld_residual) = match spec.residual_ld {
-            Some(ld) => (io.input::<f32>(1).wrapping_add(pixel * ld), ld),
-            None => (std::ptr::null(), 0),
-        };
+        let ld_residual = spec.residual_ld.unwrap_or(0);
+        let residual = residual.unwrap_or(std::ptr::null());
         let clamp = spec.activation.as_clamp();
         let hard_swish = spec.activation == Activation::HardSwish;
         let in_registers = residual.is_null() && (clamp.is_some() || hard_swish);
@@ -250,7 +295,7 @@ impl DwConvF32 {
             rows,
             iw: g.input.w,
             ld_in: spec.ld_in,
-            output: io.output::<f32>(0).wrapping_add(pixel * spec.ld_out),
+            output,
             oh,
             ow: g.output.w,
             ld_out: spec.ld_out,

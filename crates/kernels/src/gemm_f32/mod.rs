@@ -333,6 +333,23 @@ impl GemmF32 {
         })
     }
 
+    /// Weights, shape and layout.
+    pub(crate) fn layout(&self) -> (&PackedGemmF32, GemmSpec) {
+        let GemmF32 { m, lda, ldc, residual_ld, .. } = *self;
+        (&self.weights, GemmSpec { m, lda, ldc, residual_ld, activation: Activation::Identity })
+    }
+
+    /// Computes rows of all panels.
+    ///
+    /// # Safety
+    /// As [`Operator::run_chunk`], for these rows of the operands alone; nobody else writes them.
+    pub(crate) unsafe fn run_rows(&self, io: &Io<'_>, rows: std::ops::Range<usize>) {
+        for panel in self.weights.panels() {
+            // SAFETY: as the caller promises.
+            unsafe { self.run_panel(io, panel, rows.clone()) };
+        }
+    }
+
     /// Computes rows of one panel.
     ///
     /// # Safety

@@ -216,11 +216,22 @@ impl StemF32 {
         })
     }
 
+    /// Extents, and the strides of input and output.
+    pub(crate) fn layout(&self) -> (&ConvGeometry, usize, usize) {
+        (&self.geometry, self.ld_in, self.ld_out)
+    }
+
+    /// Bytes that [`StemF32::run_line`] needs.
+    pub(crate) fn line_scratch_bytes(&self) -> usize {
+        self.scratch_bytes
+    }
+
     /// Computes one line of the output.
     ///
     /// # Safety
-    /// As [`Operator::run_chunk`]; the line belongs to the chunk, and so does `scratch`.
-    unsafe fn run_line(&self, io: &Io<'_>, scratch: *mut u8, line: usize) {
+    /// As [`Operator::run_chunk`], for this line of the output alone; nobody else writes it or
+    /// uses `scratch`, which has [`StemF32::line_scratch_bytes`].
+    pub(crate) unsafe fn run_line(&self, io: &Io<'_>, scratch: *mut u8, line: usize) {
         let g = &self.geometry;
         let y = io.output::<f32>(0).wrapping_add(line * g.output.w * self.ld_out);
         let table = scratch.cast::<*const f32>();
