@@ -6,6 +6,7 @@ mod source;
 mod text;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
@@ -64,21 +65,23 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
-        Command::Completions(args) => {
-            let mut cli = Cli::command();
-            clap_complete::generate(args.shell, &mut cli, "depthwise", &mut std::io::stdout());
-            Ok(())
-        }
+        Command::Completions(args) => completions(args.shell),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if text::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            if !text::is_broken_pipe(&error) {
-                eprintln!("{}", text::report(&error));
-            }
+            eprintln!("{}", text::report(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    // By way of memory: written directly, a reader that goes away would be a panic.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "depthwise", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
 }
 
 #[cfg(test)]

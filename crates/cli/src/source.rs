@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use depthwise_engine::tensor::Hw;
-use depthwise_engine::{DType, Graph, Isa, Model, Options, Session, Shape};
+use depthwise_engine::{DType, Fusion, Graph, Isa, Model, Options, Session, Shape};
 use depthwise_formats::{FormatError, Weights};
 use depthwise_vision::{Normalize, Picture, Preprocess};
 use depthwise_zoo::{
@@ -31,6 +31,20 @@ pub(crate) struct EngineArgs {
     /// Optimisations to switch off or on, for finding a bad one: `-fuse-residual,-all`.
     #[arg(long, value_name = "LIST", allow_hyphen_values = true, value_parser = parse_passes)]
     passes: Option<depthwise_engine::passes::PassOptions>,
+    /// Whether to compute chains of convolutions a few rows at a time.
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    fusion: FusionArg,
+}
+
+/// [`Fusion`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FusionArg {
+    /// Where what lies between the layers is larger than a cache.
+    Auto,
+    /// Nowhere: every layer is a step of its own, with a time of its own.
+    Off,
+    /// Wherever it can be done: least memory.
+    Always,
 }
 
 fn parse_passes(list: &str) -> Result<depthwise_engine::passes::PassOptions, String> {
@@ -46,6 +60,11 @@ impl EngineArgs {
             threads: self.threads.into(),
             isa: self.isa,
             passes: self.passes.clone().unwrap_or_default(),
+            fusion: match self.fusion {
+                FusionArg::Auto => Fusion::Auto,
+                FusionArg::Off => Fusion::Off,
+                FusionArg::Always => Fusion::Always,
+            },
             ..Options::default()
         }
     }

@@ -2,6 +2,16 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+/// As `println!`, but a reader that went away (`depthwise ... | head`) is an error like any other,
+/// which [`is_broken_pipe`] tells from a failure.
+macro_rules! outln {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        writeln!(std::io::stdout(), $($argument)*)?
+    }};
+}
+pub(crate) use outln;
+
 /// A table without borders but a line under its head; numbers (columns from `first_number` on) to
 /// the right.
 pub(crate) fn table(head: &[&str], first_number: usize) -> Table {

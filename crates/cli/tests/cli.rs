@@ -60,6 +60,21 @@ fn a_bad_photo_is_named_and_the_others_are_classified() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for args in [&["inspect", "mobilenet-v2"][..], &["completions", "bash"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_depthwise"))
+            .args(args)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
 fn inspect_counts_what_the_literature_counts() {
     let text = stdout(depthwise().args(["inspect", "mobilenet-v2"]));
     let total = text.lines().last().unwrap();

@@ -1,7 +1,7 @@
 //! A network that is loaded and ready to be planned.
 
 use crate::error::EngineError;
-use crate::options::Options;
+use crate::options::{Fusion, Options};
 use crate::passes::{self, PassOptions, PassReport};
 use crate::plan::{self, Packs, Plan};
 use crate::session::Session;
@@ -23,6 +23,7 @@ struct Shared {
     cpu: Cpu,
     par: Par,
     passes: PassOptions,
+    fusion: Fusion,
     plan_limit: usize,
     inputs: Vec<(String, InputType)>,
     outputs: Vec<String>,
@@ -88,6 +89,7 @@ impl Model {
             cpu,
             par,
             passes: options.passes,
+            fusion: options.fusion,
             plan_limit,
             inputs,
             outputs,
@@ -176,7 +178,8 @@ impl Model {
         let types = passes::specialize(&mut graph, shapes, &shared.passes)?;
         let threads = shared.par.threads();
         let (packs, prepared) = (&mut state.packs, &mut state.graph);
-        let plan = Arc::new(plan::build(graph, types, shared.cpu, threads, packs, prepared)?);
+        let how = (threads, shared.fusion);
+        let plan = Arc::new(plan::build(graph, types, shared.cpu, how, packs, prepared)?);
         if state.plans.len() >= shared.plan_limit {
             state.plans.remove(0);
         }

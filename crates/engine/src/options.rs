@@ -16,8 +16,24 @@ pub struct Options {
     pub isa: Option<Isa>,
     /// Which passes run.
     pub passes: PassOptions,
+    /// Whether chains of convolutions are computed band by band.
+    pub fusion: Fusion,
     /// Plans kept for input shapes used before; 0 means [`Options::DEFAULT_PLANS`].
     pub cached_plans: usize,
+}
+
+/// Whether chains of convolutions (1x1, depthwise, 1x1) are computed a few rows at a time through
+/// all of them, so that what lies between is never whole in memory. Results are the same to the
+/// bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fusion {
+    /// Where the size of what lies between makes it worth while.
+    #[default]
+    Auto,
+    /// Nowhere: every layer is a step of its own, with a time of its own.
+    Off,
+    /// Wherever the kernels can: least memory.
+    Always,
 }
 
 impl Options {

@@ -41,6 +41,7 @@ fn a_row_of_a_batch_equals_the_single_run() {
 #[test]
 fn memory_follows_the_present_size_and_plans_are_bounded() {
     let model = model(3);
+    // Pixels grow by 11; chains that large pictures have fused need less than that.
     let mut session = model.session_for(&[shape(&[1, 96, 96, 3])]).unwrap();
     let small = session.plan().arena_bytes();
     let packed = model.packed_bytes();
@@ -48,7 +49,7 @@ fn memory_follows_the_present_size_and_plans_are_bounded() {
         session.reshape(&[shape(&[1, side, side, 3])]).unwrap();
         session.run();
     }
-    assert!(session.plan().arena_bytes() > 8 * small);
+    assert!(session.plan().arena_bytes() > 4 * small);
     session.reshape(&[shape(&[1, 96, 96, 3])]).unwrap();
     assert_eq!(session.plan().arena_bytes(), small);
     assert_eq!(model.packed_bytes(), packed, "weights are packed once for all sizes");

@@ -1,7 +1,7 @@
 //! `depthwise bench`: how long a model takes, and where the time goes.
 
 use crate::source::{EngineArgs, ModelSource, ShapeArg};
-use crate::text;
+use crate::text::{self, outln};
 use anyhow::{Result, ensure};
 use comfy_table::Table;
 use depthwise_engine::{Model, Profile, Session};
@@ -83,9 +83,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let profile = session.profile(args.runs.clamp(1, 50) as usize);
     let report = report(args, &model, &session, &profile, load, &times);
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        outln!("{}", serde_json::to_string(&report)?);
     } else {
-        print(&report, args.layers);
+        print(&report, args.layers)?;
     }
     Ok(())
 }
@@ -179,17 +179,25 @@ fn shapes(step: &depthwise_engine::StepInfo) -> String {
     format!("{} -> {}", join(&step.inputs), join(&step.outputs))
 }
 
-fn print(report: &Report<'_>, layers: usize) {
+fn print(report: &Report<'_>, layers: usize) -> Result<()> {
     let p = report.milliseconds;
-    println!(
+    outln!(
         "{} on {}, {} thread(s), {} runs",
-        report.model, report.cpu, report.threads, report.runs
+        report.model,
+        report.cpu,
+        report.threads,
+        report.runs
     );
-    println!(
+    outln!(
         "  load {:.1} ms   min {:.3}   median {:.3}   p90 {:.3}   p99 {:.3}   max {:.3} ms",
-        report.load_milliseconds, p.min, p.median, p.p90, p.p99, p.max
+        report.load_milliseconds,
+        p.min,
+        p.median,
+        p.p90,
+        p.p99,
+        p.max
     );
-    println!(
+    outln!(
         "  {} MAC, {:.1} GFLOP/s at best; activations {}, packed weights {}",
         text::count(report.macs),
         report.gflops,
@@ -197,7 +205,7 @@ fn print(report: &Report<'_>, layers: usize) {
         text::bytes(report.packed_bytes as u64),
     );
     if layers == 0 {
-        return;
+        return Ok(());
     }
     let mut order: Vec<&Step<'_>> = report.steps.iter().collect();
     order.sort_by(|a, b| b.milliseconds.total_cmp(&a.milliseconds));
@@ -212,7 +220,8 @@ fn print(report: &Report<'_>, layers: usize) {
             if step.gflops > 0.0 { format!("{:.1}", step.gflops) } else { "-".into() },
         ]);
     }
-    println!("\nslowest {} of {} steps:\n{table}", layers.min(order.len()), order.len());
+    outln!("\nslowest {} of {} steps:\n{table}", layers.min(order.len()), order.len());
+    Ok(())
 }
 
 #[cfg(test)]

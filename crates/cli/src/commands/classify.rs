@@ -1,7 +1,7 @@
 //! `depthwise classify`: what is on photos.
 
 use crate::source::{Classifier, EngineArgs, Preset};
-use crate::text;
+use crate::text::{self, outln};
 use anyhow::{Context, Result, bail};
 use depthwise_engine::Session;
 use depthwise_vision::Picture;
@@ -76,9 +76,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         match classify(&classifier, &mut session, photo, args.top.into()) {
             Ok(answer) if args.json => {
                 let line = serde_json::to_string(&answer)?;
-                progress.suspend(|| println!("{line}"));
+                progress.suspend(|| -> Result<()> {
+                    outln!("{line}");
+                    Ok(())
+                })?;
             }
-            Ok(answer) => progress.suspend(|| print(&answer)),
+            Ok(answer) => progress.suspend(|| print(&answer))?,
             Err(error) => {
                 failed += 1;
                 progress.suspend(|| eprintln!("{}", text::report(&error)));
@@ -132,11 +135,11 @@ fn best(probabilities: &[f32], top: usize) -> Vec<usize> {
     order
 }
 
-fn print(answer: &Answer<'_>) {
-    println!("{}   {} in {:.1} ms", answer.file, answer.model, answer.milliseconds);
+fn print(answer: &Answer<'_>) -> Result<()> {
+    outln!("{}   {} in {:.1} ms", answer.file, answer.model, answer.milliseconds);
     let width = answer.predictions.iter().map(|p| p.name.chars().count()).max().unwrap_or(0);
     for p in &answer.predictions {
-        println!(
+        outln!(
             "  {:>5.1}%  {:width$}  {:4}  {}",
             p.probability * 100.0,
             p.name,
@@ -144,6 +147,7 @@ fn print(answer: &Answer<'_>) {
             text::bar(p.probability, 30),
         );
     }
+    Ok(())
 }
 
 /// A bar on standard error, from the second photo on and where a person sees it.

@@ -1,7 +1,7 @@
 //! `depthwise compare`: what a depthwise separable convolution saves.
 
 use crate::source::EngineArgs;
-use crate::text;
+use crate::text::{self, outln};
 use anyhow::{Context, Result, ensure};
 use depthwise_engine::layers::ir::{InputType, infer_types};
 use depthwise_engine::layers::{Conv2d, DepthwiseConv2d, Padding};
@@ -87,10 +87,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cases(args).into_iter().map(|case| measure(case, args)).collect::<Result<Vec<_>>>()?;
     if args.json {
         for outcome in &outcomes {
-            println!("{}", serde_json::to_string(outcome)?);
+            outln!("{}", serde_json::to_string(outcome)?);
         }
     } else {
-        print(&outcomes);
+        print(&outcomes)?;
     }
     if let Some(path) = &args.plot {
         plot(&outcomes, path).with_context(|| format!("cannot draw {}", path.display()))?;
@@ -190,7 +190,7 @@ fn figures(graph: Graph, args: &Args) -> Result<Figures> {
     Ok(Figures { parameters: cost.params, macs: cost.macs, milliseconds: best.as_secs_f64() * 1e3 })
 }
 
-fn print(outcomes: &[Outcome]) {
+fn print(outcomes: &[Outcome]) -> Result<()> {
     let head = ["layer", "params", "", "MAC", "", "ms", "", "MAC ratio", "time ratio", "faster"];
     let mut table = text::table(&head, 1);
     table.add_row(["", "std", "sep", "std", "sep", "std", "sep", "1/N+1/K²", "sep/std", "times"]);
@@ -211,7 +211,8 @@ fn print(outcomes: &[Outcome]) {
             format!("{:.1}", 1.0 / o.measured_ratio),
         ]);
     }
-    println!("{table}");
+    outln!("{table}");
+    Ok(())
 }
 
 /// Two bars per case: the theoretical and the measured ratio.

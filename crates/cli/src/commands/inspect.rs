@@ -2,7 +2,7 @@
 
 use super::bench::open_session;
 use crate::source::{EngineArgs, ModelSource, NETWORKS, ShapeArg};
-use crate::text;
+use crate::text::{self, outln};
 use anyhow::Result;
 use depthwise_engine::layers::ir::{Graph, Types, ValueId, infer_types};
 use depthwise_engine::{EngineError, Model, Shape};
@@ -37,12 +37,12 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let graph = ModelSource::find(&args.model)?.graph()?;
     if args.dump {
-        println!("{graph}");
+        outln!("{graph}");
         return Ok(());
     }
     if args.plan {
         let model = Model::from_graph(graph, args.engine.options())?;
-        print!("{}", open_session(&model, &args.shape)?.plan().explain());
+        outln!("{}", open_session(&model, &args.shape)?.plan().explain().to_string().trim_end());
         return Ok(());
     }
     print_layers(&graph, &input_shapes(&graph, &args.shape)?)
@@ -67,13 +67,13 @@ fn input_shapes(graph: &Graph, given: &[ShapeArg]) -> Result<Vec<Shape>> {
 
 fn print_layers(graph: &Graph, shapes: &[Shape]) -> Result<()> {
     let types = infer_types(graph, shapes)?;
-    println!("{}: {} nodes", graph.name, graph.nodes().len());
+    outln!("{}: {} nodes", graph.name, graph.nodes().len());
     for (what, ids) in [("input", graph.inputs()), ("output", graph.outputs())] {
         for &id in ids {
             let name = &graph.value(id).name;
             match graph.input_type(id) {
-                Some(declared) => println!("  {what}  {name}: {declared}"),
-                None => println!("  {what} {name}: {}", types.of(id)),
+                Some(declared) => outln!("  {what}  {name}: {declared}"),
+                None => outln!("  {what} {name}: {}", types.of(id)),
             }
         }
     }
@@ -99,7 +99,7 @@ fn print_layers(graph: &Graph, shapes: &[Shape]) -> Result<()> {
         text::count(total.macs),
         text::bytes(total.bytes),
     ]);
-    println!("{table}");
+    outln!("{table}");
     Ok(())
 }
 

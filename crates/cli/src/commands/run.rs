@@ -1,6 +1,7 @@
 //! `depthwise run`: tensors in, tensors out.
 
 use crate::source::{EngineArgs, ModelSource};
+use crate::text::outln;
 use anyhow::{Context, Result, bail};
 use depthwise_engine::Tensor;
 use depthwise_formats::{Weights, safetensors};
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let outputs = model.session_for(&shapes)?.run_tensors(&inputs)?;
     let named: Weights = model.outputs().map(str::to_owned).zip(outputs).collect();
     for (name, tensor) in named.iter() {
-        println!("{name}: {}[{}]", tensor.dtype(), tensor.shape());
+        outln!("{name}: {}[{}]", tensor.dtype(), tensor.shape());
     }
     safetensors::save(&named, &args.output)?;
     Ok(())

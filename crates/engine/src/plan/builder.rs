@@ -1,11 +1,14 @@
 //! From a specialized graph to bound operators.
 
+use super::fuse;
 use super::memory::{self, Record};
 use super::packs::{PackKey, Packed, Packs};
-use super::{Plan, Port, StepInfo};
+use super::{FusedInfo, Plan, Port, StepInfo};
 use crate::error::{EngineError, LowerError, UnsupportedNode};
+use crate::options::Fusion;
 use crate::steps;
 use bytes::Bytes;
+use depthwise_kernels::fused::Stage;
 use depthwise_kernels::layout::{CopyRows, View};
 use depthwise_kernels::{Cpu, KernelError, Operator, Program, Source};
 use depthwise_layers::TensorType;
@@ -17,6 +20,12 @@ use std::sync::Arc;
 /// Number of a buffer in a builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BufId(usize);
+
+impl BufId {
+    pub(super) fn index(self) -> usize {
+        self.0
+    }
+}
 
 /// What a step reads.
 #[derive(Clone, Debug)]
@@ -33,8 +42,9 @@ pub(crate) struct Arg {
 }
 
 #[derive(Debug)]
-struct Buffer {
-    bytes: usize,
+pub(super) struct Buffer {
+    pub(super) bytes: usize,
+    /// First and last step that touches it.
     first: usize,
     last: usize,
     /// Lives through the whole run: an input or an output of the network.
@@ -49,14 +59,19 @@ struct Place {
     view: View,
 }
 
-struct Draft {
-    node: String,
-    kind: &'static str,
-    op: Arc<dyn Operator>,
-    inputs: Vec<Operand>,
-    outputs: Vec<BufId>,
+/// A step that has no place in memory yet.
+pub(super) struct Draft {
+    pub(super) node: String,
+    pub(super) kind: &'static str,
+    pub(super) op: Arc<dyn Operator>,
+    /// The operator again, where it can be part of a chain.
+    pub(super) stage: Option<Stage>,
+    pub(super) inputs: Vec<Operand>,
+    pub(super) outputs: Vec<BufId>,
     scratch: Option<BufId>,
-    shapes: (Vec<Shape>, Vec<Shape>),
+    pub(super) shapes: (Vec<Shape>, Vec<Shape>),
+    /// The layers of a chain, and why they are one.
+    pub(super) fused: Option<FusedInfo>,
 }
 
 pub(crate) struct Builder<'a> {
@@ -85,7 +100,7 @@ pub(crate) fn build(
     graph: Graph,
     types: Types,
     cpu: Cpu,
-    threads: usize,
+    (threads, fusion): (usize, Fusion),
     packs: &mut Packs,
     prepared: &mut Graph,
 ) -> Result<Plan, EngineError> {
@@ -118,6 +133,10 @@ pub(crate) fn build(
     let inputs = builder.place_inputs();
     builder.lower_nodes()?;
     let outputs = builder.place_outputs().map_err(|(node, error)| builder.fail(node, error))?;
+    let kept: Vec<BufId> = outputs.iter().map(|place| place.buf).collect();
+    let drafts = std::mem::take(&mut builder.drafts);
+    builder.drafts = fuse::chains(drafts, &builder.buffers, &kept, fusion, threads);
+    builder.set_lifetimes(&kept);
     builder.merge_in_place();
     builder.finish(&inputs, &outputs)
 }
@@ -183,7 +202,7 @@ impl Builder<'_> {
                 let op = CopyRows::new(4, place.view.rows(), view.rows(), self.threads)?;
                 let buf = self.new_buffer(view.rows().len() * 4);
                 let input = Arg { operand: Operand::Buf(place.buf), view: place.view };
-                self.push_draft("Copy", Arc::new(op), &[&input], &[(buf, view)]);
+                self.push_draft("Copy", Arc::new(op), None, &[&input], &[(buf, view)]);
                 let copy = Place { buf, view };
                 self.padded_copies.insert(id, copy);
                 copy
@@ -250,46 +269,45 @@ impl Builder<'_> {
         inputs: &[&Arg],
         outputs: &[(BufId, View)],
     ) {
-        let kind = self.node.map_or("", |id| self.graph.node(id).op.layer().kind());
-        self.push_draft(kind, op, inputs, outputs);
+        self.push_draft(self.kind(), op, None, inputs, outputs);
+    }
+
+    /// As [`Builder::push`], for a convolution that can be part of a chain.
+    pub(crate) fn push_stage(&mut self, stage: Stage, inputs: &[&Arg], outputs: &[(BufId, View)]) {
+        let op: Arc<dyn Operator> = match &stage {
+            Stage::Pointwise(op) => Arc::clone(op) as _,
+            Stage::Depthwise(op) => Arc::clone(op) as _,
+            Stage::Stem(op) => Arc::clone(op) as _,
+        };
+        self.push_draft(self.kind(), op, Some(stage), inputs, outputs);
+    }
+
+    fn kind(&self) -> &'static str {
+        self.node.map_or("", |id| self.graph.node(id).op.layer().kind())
     }
 
     fn push_draft(
         &mut self,
         kind: &'static str,
         op: Arc<dyn Operator>,
+        stage: Option<Stage>,
         inputs: &[&Arg],
         outputs: &[(BufId, View)],
     ) {
-        let step = self.drafts.len();
-        for arg in inputs {
-            if let Operand::Buf(buf) = arg.operand {
-                self.buffers[buf.0].last = step;
-            }
-        }
-        for (buf, _) in outputs {
-            let buffer = &mut self.buffers[buf.0];
-            buffer.first = buffer.first.min(step);
-            buffer.last = buffer.last.max(step);
-        }
-        let scratch = (op.scratch_bytes() > 0).then(|| {
-            let id = self.new_buffer(op.scratch_bytes());
-            let buffer = &mut self.buffers[id.0];
-            (buffer.first, buffer.last) = (step, step);
-            id
-        });
         let node = self.node.map_or_else(String::new, |id| self.graph.node(id).name.clone());
         self.drafts.push(Draft {
             node,
             kind,
             op,
+            stage,
             inputs: inputs.iter().map(|a| a.operand.clone()).collect(),
             outputs: outputs.iter().map(|(buf, _)| *buf).collect(),
-            scratch,
+            scratch: None,
             shapes: (
                 inputs.iter().map(|a| a.view.shape).collect(),
                 outputs.iter().map(|(_, view)| view.shape).collect(),
             ),
+            fused: None,
         });
     }
 
@@ -392,9 +410,6 @@ impl Builder<'_> {
                         .copy_out(id)
                         .map_err(|error| (self.graph.value(id).name.clone(), error))?,
                 };
-                let step = self.drafts.len();
-                let buffer = &mut self.buffers[place.buf.0];
-                buffer.last = step;
                 Ok(place)
             })
             .collect()
@@ -406,14 +421,46 @@ impl Builder<'_> {
         let view = View::dense(arg.view.shape);
         let op = CopyRows::new(size, arg.view.rows(), view.rows(), self.threads)?;
         let buf = self.new_buffer(view.rows().len() * size);
-        self.push_draft("Copy", Arc::new(op), &[&arg], &[(buf, view)]);
+        self.push_draft("Copy", Arc::new(op), None, &[&arg], &[(buf, view)]);
         Ok(Place { buf, view })
     }
 
     fn new_buffer(&mut self, bytes: usize) -> BufId {
-        let next = self.drafts.len();
-        self.buffers.push(Buffer { bytes, first: next, last: next, pinned: false, merged: None });
+        self.buffers.push(Buffer { bytes, first: 0, last: 0, pinned: false, merged: None });
         BufId(self.buffers.len() - 1)
+    }
+
+    /// Finds which steps touch each buffer, once their order stands, and gives each step its
+    /// scratch memory. What is read after the last step, `kept`, lives to the end.
+    fn set_lifetimes(&mut self, kept: &[BufId]) {
+        let end = self.drafts.len();
+        for step in 0..end {
+            let bytes = self.drafts[step].op.scratch_bytes();
+            if bytes > 0 {
+                self.drafts[step].scratch = Some(self.new_buffer(bytes));
+            }
+        }
+        for buffer in &mut self.buffers {
+            (buffer.first, buffer.last) = (end, 0);
+        }
+        for step in 0..end {
+            let draft = &self.drafts[step];
+            let read = draft.inputs.iter().filter_map(|operand| match operand {
+                Operand::Buf(buf) => Some(buf),
+                Operand::Const(_) => None,
+            });
+            for buf in read.chain(&draft.outputs).chain(&draft.scratch) {
+                let buffer = &mut self.buffers[buf.0];
+                (buffer.first, buffer.last) = (buffer.first.min(step), buffer.last.max(step));
+            }
+        }
+        for buf in kept {
+            self.buffers[buf.0].last = end;
+        }
+        // What no step touches any more.
+        for buffer in self.buffers.iter_mut().filter(|b| b.first > b.last && !b.pinned) {
+            (buffer.first, buffer.last, buffer.bytes) = (0, 0, 0);
+        }
     }
 
     /// Lets steps write over an input that nothing reads afterwards.
@@ -477,6 +524,7 @@ impl Builder<'_> {
                 packed_bytes: draft.op.packed_bytes(),
                 arena_offset: places.first().copied().unwrap_or(0),
                 chunks: draft.op.chunks(),
+                fused: draft.fused,
             });
             program
                 .push(draft.op, sources, places, scratch)

@@ -1,6 +1,7 @@
 //! What is decided before anything runs: kernels, order, memory.
 
 mod builder;
+mod fuse;
 mod memory;
 mod packs;
 
@@ -42,6 +43,22 @@ pub struct StepInfo {
     pub arena_offset: usize,
     /// Parts that run at the same time.
     pub chunks: usize,
+    /// The layers of a step that computes several, band by band.
+    pub fused: Option<FusedInfo>,
+}
+
+/// The layers of a step that computes several, band by band.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FusedInfo {
+    /// Name of the node and of the kernel of each layer.
+    pub layers: Vec<(String, &'static str)>,
+    /// Output rows at a time.
+    pub band: usize,
+    /// Bytes that one thread works in, beside input and output.
+    pub bytes_per_thread: usize,
+    /// Bytes between the layers that are never whole in memory.
+    pub bytes_saved: usize,
 }
 
 /// A network made ready for inputs of given shapes on a given CPU: kernels chosen, weights packed,
@@ -88,6 +105,20 @@ impl Plan {
     }
 }
 
+fn write_fused(f: &mut fmt::Formatter<'_>, fused: &FusedInfo) -> fmt::Result {
+    writeln!(
+        f,
+        "        {} rows at a time in {} KiB per thread, for {} KiB between the layers",
+        fused.band,
+        fused.bytes_per_thread / 1024,
+        fused.bytes_saved / 1024,
+    )?;
+    for (node, kernel) in &fused.layers {
+        writeln!(f, "        {kernel}  {node}")?;
+    }
+    Ok(())
+}
+
 /// Prints a plan; see [`Plan::explain`].
 #[derive(Debug)]
 pub struct Explain<'a>(&'a Plan);
@@ -128,6 +159,9 @@ impl fmt::Display for Explain<'_> {
                 step.packed_bytes / 1024,
                 step.arena_offset,
             )?;
+            if let Some(fused) = &step.fused {
+                write_fused(f, fused)?;
+            }
         }
         Ok(())
     }

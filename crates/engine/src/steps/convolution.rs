@@ -5,7 +5,9 @@ use crate::error::LowerError;
 use crate::plan::{Builder, Packed};
 use depthwise_kernels::conv2d::{self, ConvSpec, PackedConvF32};
 use depthwise_kernels::dwconv_f32::{DwConvF32, DwSpec, PackedDwF32};
+use depthwise_kernels::fused::Stage;
 use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, PackedGemmF32};
+use depthwise_kernels::stem::StemF32;
 use depthwise_layers::ir::Node;
 use depthwise_layers::{Conv2d, DepthwiseConv2d};
 use std::sync::Arc;
@@ -43,12 +45,19 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
         Packed::Gemm(weights) => {
             let m = geometry.output.pixels();
             let spec = GemmSpec { m, lda: x.view.ld, ldc: view.ld, residual_ld, activation };
-            b.push(GemmF32::new(weights, spec, b.threads())?, &inputs, &[(buf, view)]);
+            let op = GemmF32::new(weights, spec, b.threads())?;
+            b.push_stage(Stage::Pointwise(Arc::new(op)), &inputs, &[(buf, view)]);
         }
         Packed::Conv(weights) => {
             let (ld_in, ld_out) = (x.view.ld, view.ld);
             let spec = ConvSpec { geometry, ld_in, ld_out, residual_ld, activation };
-            b.push_dyn(conv2d::operator(weights, spec, b.threads())?, &inputs, &[(buf, view)]);
+            if StemF32::applies(&weights, &spec) {
+                let op = StemF32::new(weights, spec, b.threads())?;
+                b.push_stage(Stage::Stem(Arc::new(op)), &inputs, &[(buf, view)]);
+            } else {
+                let op = conv2d::operator(weights, spec, b.threads())?;
+                b.push_dyn(op, &inputs, &[(buf, view)]);
+            }
         }
         Packed::Depthwise(_) => return Err(shared_weight()),
     }
@@ -79,7 +88,8 @@ pub(super) fn depthwise(
         residual_ld: None,
         activation: layer.activation,
     };
-    b.push(DwConvF32::new(weights, spec, b.threads())?, &[&x], &[(buf, view)]);
+    let op = DwConvF32::new(weights, spec, b.threads())?;
+    b.push_stage(Stage::Depthwise(Arc::new(op)), &[&x], &[(buf, view)]);
     Ok(())
 }
 

@@ -74,7 +74,9 @@ impl Links {
             unit: unit(&stages[last]),
             extents,
         };
-        links.band = links.band.next_multiple_of(links.unit);
+        // Whole tiles of the last depthwise layer, or it would compute rows twice.
+        let tile = stages.iter().rev().map(unit).find(|&unit| unit > 1).unwrap_or(1);
+        links.band = links.band.next_multiple_of(tile);
         // Rows that each layer computes at most at a time.
         let mut rows = vec![links.band; stages.len()];
         for i in (0..last).rev() {

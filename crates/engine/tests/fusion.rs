@@ -1,0 +1,102 @@
+//! Chains of convolutions computed band by band, against the same network layer by layer.
+
+mod common;
+
+use common::{Builder, fixed, mobile, numbers};
+use depthwise_engine::layers::ir::InputType;
+use depthwise_engine::{Cpu, DType, Fusion, Graph, Model, Options, Tensor};
+
+fn model(graph: &Graph, options: Options) -> Model {
+    Model::from_graph(graph.clone(), options).unwrap()
+}
+
+fn run(graph: &Graph, options: Options, input: &Tensor) -> Vec<Tensor> {
+    let mut session = model(graph, options).session().unwrap();
+    session.run_tensors(std::slice::from_ref(input)).unwrap()
+}
+
+/// Names of the layers of every fused step.
+fn chains(model: &Model) -> Vec<Vec<String>> {
+    let session = model.session().unwrap();
+    let fused = session.plan().steps().iter().filter_map(|step| step.fused.clone());
+    fused.map(|fused| fused.layers.into_iter().map(|(name, _)| name).collect()).collect()
+}
+
+/// Stem, an inverted residual, one with a stride, and a chain that ends in a depthwise layer.
+fn blocks(side: usize) -> Graph {
+    let mut b = Builder::new("blocks");
+    let dims = fixed(&[1, 2 * side, 2 * side, 3]);
+    let x = b.graph.add_input("x", InputType { dtype: DType::F32, dims });
+    let stem = b.conv(x, 3, 16, 3, 2);
+    let dw = b.depthwise(stem, 16, 3, 1);
+    let narrow = b.conv(dw, 16, 8, 1, 1);
+    let wide = b.conv(narrow, 8, 56, 1, 1);
+    let dw = b.depthwise(wide, 56, 3, 1);
+    let project = b.conv(dw, 56, 8, 1, 1);
+    let add = b.add(project, narrow);
+    let wide = b.conv(add, 8, 48, 1, 1);
+    let dw = b.depthwise(wide, 48, 5, 2);
+    let gate = b.gate(dw, 48);
+    let scores = b.classifier(gate, 48, 10);
+    b.graph.add_output(scores);
+    b.graph
+}
+
+#[test]
+fn fused_steps_give_the_same_bits_at_every_level_and_thread_count() {
+    for side in [8, 13, 30] {
+        let graph = blocks(side);
+        let input = numbers(&[1, 2 * side, 2 * side, 3], 5);
+        for cpu in Cpu::from_env().unwrap().levels() {
+            let with = |fusion, threads| Options {
+                threads,
+                fusion,
+                isa: Some(cpu.isa()),
+                ..Options::default()
+            };
+            let want = run(&graph, with(Fusion::Off, 1), &input);
+            for threads in [1, 2, 3] {
+                let options = with(Fusion::Always, threads);
+                assert_eq!(chains(&model(&graph, options.clone())).len(), 3, "{side} {cpu}");
+                assert_eq!(run(&graph, options, &input), want, "{side} {cpu} {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_what_no_cache_holds_is_fused_unless_asked() {
+    let with = |fusion| Options { threads: 1, fusion, ..Options::default() };
+    let small = blocks(16);
+    assert!(chains(&model(&small, with(Fusion::Auto))).is_empty());
+    assert_eq!(chains(&model(&small, with(Fusion::Always))).len(), 3);
+    let large = blocks(112);
+    let [off, auto] = [Fusion::Off, Fusion::Auto].map(|fusion| model(&large, with(fusion)));
+    assert!(chains(&off).is_empty());
+    assert!(!chains(&auto).is_empty());
+    let arena = |model: &Model| model.session().unwrap().plan().arena_bytes();
+    assert!(2 * arena(&auto) < arena(&off), "{} against {}", arena(&auto), arena(&off));
+    let text = auto.session().unwrap().plan().explain().to_string();
+    assert!(text.contains("fused_f32_pw_dw_pw") && text.contains("rows at a time"), "{text}");
+}
+
+#[test]
+fn what_others_read_is_never_fused_away() {
+    // The widened tensor is an output; the narrow one has two readers.
+    let mut b = Builder::new("kept");
+    let x = b.graph.add_input("x", InputType { dtype: DType::F32, dims: fixed(&[1, 9, 9, 16]) });
+    let wide = b.conv(x, 16, 32, 1, 1);
+    let dw = b.depthwise(wide, 32, 3, 1);
+    let narrow = b.conv(dw, 32, 16, 1, 1);
+    b.graph.add_output(wide);
+    b.graph.add_output(dw);
+    b.graph.add_output(narrow);
+    let fused = model(&b.graph, Options { fusion: Fusion::Always, ..Options::default() });
+    assert!(chains(&fused).is_empty());
+    // `mobile` gives its last 1x1 convolution away and adds its stem to a later layer.
+    let graph = mobile(fixed(&[1, 20, 20, 3]));
+    let input = numbers(&[1, 20, 20, 3], 3);
+    let with = |fusion| Options { threads: 2, fusion, ..Options::default() };
+    let want = run(&graph, with(Fusion::Off), &input);
+    assert_eq!(run(&graph, with(Fusion::Always), &input), want);
+}
