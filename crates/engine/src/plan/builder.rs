@@ -247,6 +247,12 @@ impl Builder<'_> {
         (buf, view)
     }
 
+    /// A buffer for `f32` elements that only the steps of one node see.
+    pub(crate) fn temporary(&mut self, shape: Shape) -> (BufId, View) {
+        let view = View::padded(shape);
+        (self.new_buffer(view.rows().len() * 4), view)
+    }
+
     /// Lets `id` be the same memory as `arg`, under its own shape.
     pub(crate) fn alias(&mut self, id: ValueId, buf: BufId, view: View) {
         self.places[id.index()] = Some(Place { buf, view });

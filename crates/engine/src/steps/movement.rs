@@ -35,7 +35,7 @@ pub(super) fn transpose(
     layer: &Transpose,
 ) -> Result<(), LowerError> {
     let (x, size, out) = source(b, node)?;
-    let op = Permute::new(size, x.view, &layer.perm, out.1, b.threads())?;
+    let op = Permute::new(b.cpu(), size, x.view, &layer.perm, out.1, b.threads())?;
     b.push(op, &[&x], &[out]);
     Ok(())
 }

@@ -45,21 +45,20 @@ enum Split {
 }
 
 impl Permute {
-    /// The operator for elements of `element_bytes` (1, 2, 4 or 8) bytes, for the CPU of
-    /// [`Cpu::from_env`].
+    /// The operator for elements of `element_bytes` (1, 2, 4 or 8) bytes.
     ///
     /// # Errors
     /// [`KernelError`] where `perm` is no permutation of the axes or `out` has another shape, or
     /// a view cannot be.
     pub fn new(
+        cpu: &Cpu,
         element_bytes: usize,
         input: View,
         perm: &[usize],
         out: View,
         threads: usize,
     ) -> Result<Permute, KernelError> {
-        let cpu = Cpu::from_env().unwrap_or_else(|_| Cpu::detect());
-        Permute::with_kernel(select(&cpu), element_bytes, input, perm, out, threads)
+        Permute::with_kernel(select(cpu), element_bytes, input, perm, out, threads)
     }
 
     /// As [`Permute::new`], with a given entry of [`KERNELS`](super::KERNELS).

@@ -115,7 +115,7 @@ fn large_transpositions_are_split_each_way() {
     for dims in [[1, 64, 40, 40], [1, 8, 100, 100], [9, 8, 24, 24]] {
         let x = View::dense(shape(&dims));
         let y = View::padded(shape(&[dims[0], dims[2], dims[3], dims[1]]));
-        let op = Permute::new(4, x, &[0, 2, 3, 1], y, 3).unwrap();
+        let op = Permute::new(&Cpu::detect(), 4, x, &[0, 2, 3, 1], y, 3).unwrap();
         assert_eq!(op.chunks(), 3);
         check_permute(4, &dims, &[0, 2, 3, 1], [0, 1], 3);
         check_permute(4, &[dims[0], dims[2], dims[3], dims[1]], &[0, 3, 1, 2], [1, 0], 3);
@@ -127,10 +127,10 @@ fn permutations_that_are_none_are_refused() {
     let x = View::dense(shape(&[2, 3]));
     let y = View::dense(shape(&[3, 2]));
     for perm in [&[0, 0][..], &[1], &[0, 1], &[1, 2], &[1, 0, 2]] {
-        assert!(Permute::new(4, x, perm, y, 1).is_err(), "{perm:?}");
+        assert!(Permute::new(&Cpu::detect(), 4, x, perm, y, 1).is_err(), "{perm:?}");
     }
-    assert!(Permute::new(3, x, &[1, 0], y, 1).is_err(), "3-byte elements");
-    assert!(Permute::new(4, x, &[1, 0], y, 1).is_ok());
+    assert!(Permute::new(&Cpu::detect(), 3, x, &[1, 0], y, 1).is_err(), "3-byte elements");
+    assert!(Permute::new(&Cpu::detect(), 4, x, &[1, 0], y, 1).is_ok());
 }
 
 #[test]
