@@ -23,6 +23,16 @@ pub(crate) fn read(path: &Path) -> io::Result<Bytes> {
     Ok(buf.into_bytes())
 }
 
+/// An open file and its length; refuses what is no regular file, such as a pipe.
+pub(crate) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok((file, metadata.len()))
+}
+
 /// The first few bytes of a file.
 pub(crate) fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();

@@ -18,9 +18,24 @@ pub struct AllocError {
 
 /// Zeroed heap memory that starts on a 64-byte line.
 pub struct AlignedBuf {
+    /// The first line in the block.
     ptr: NonNull<u8>,
     len: usize,
+    /// What the allocator gave, of [`block`] bytes.
+    start: NonNull<u8>,
 }
+
+/// The block that has room for `len` bytes from a line on.
+///
+/// Its own alignment is one that every allocator gives anyway. With a larger one the allocator gets
+/// fresh pages from the system and then writes zeros over their zeros.
+fn block(len: usize) -> Result<Layout, AllocError> {
+    let size = len.checked_add(ALIGN - NATURAL).ok_or(AllocError { bytes: len })?;
+    Layout::from_size_align(size, NATURAL).map_err(|_| AllocError { bytes: len })
+}
+
+/// Alignment of every block of the usual allocators.
+const NATURAL: usize = 16;
 
 // SAFETY: the buffer owns its memory like a `Box<[u8]>`; nothing in it is tied to a thread.
 unsafe impl Send for AlignedBuf {}
@@ -35,13 +50,17 @@ impl AlignedBuf {
     /// [`AllocError`] where the allocator has no such block.
     pub fn zeroed(len: usize) -> Result<AlignedBuf, AllocError> {
         if len == 0 {
-            return Ok(AlignedBuf { ptr: dangling(), len: 0 });
+            return Ok(AlignedBuf { ptr: dangling(), len: 0, start: dangling() });
         }
-        let layout = Layout::from_size_align(len, ALIGN).map_err(|_| AllocError { bytes: len })?;
         // SAFETY: the layout has a size above zero.
-        let ptr = unsafe { alloc_zeroed(layout) };
-        let ptr = NonNull::new(ptr).ok_or(AllocError { bytes: len })?;
-        Ok(AlignedBuf { ptr, len })
+        let start = unsafe { alloc_zeroed(block(len)?) };
+        let start = NonNull::new(start).ok_or(AllocError { bytes: len })?;
+        let to_line = (start.as_ptr() as usize).next_multiple_of(ALIGN) - start.as_ptr() as usize;
+        debug_assert!(to_line <= ALIGN - NATURAL);
+        // SAFETY: at most `ALIGN - NATURAL` bytes from a multiple of `NATURAL` to the next of
+        // `ALIGN`, which the block has beside `len`.
+        let ptr = unsafe { start.add(to_line) };
+        Ok(AlignedBuf { ptr, len, start })
     }
 
     /// A copy of `data`.
@@ -72,7 +91,7 @@ impl AlignedBuf {
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `ptr` is valid for `len` initialised bytes, or dangling and aligned for 0.
+        // SAFETY: `ptr` is valid for `len` initialised (zeroed) bytes of the block, or dangling and aligned for 0.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
@@ -105,11 +124,11 @@ impl AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        if self.len != 0 {
-            // SAFETY: allocated in `zeroed` with this size and alignment, and freed only here.
-            unsafe {
-                dealloc(self.ptr.as_ptr(), Layout::from_size_align_unchecked(self.len, ALIGN));
-            }
+        if self.len != 0
+            && let Ok(block) = block(self.len)
+        {
+            // SAFETY: allocated in `zeroed` with this layout, and freed only here.
+            unsafe { dealloc(self.start.as_ptr(), block) };
         }
     }
 }

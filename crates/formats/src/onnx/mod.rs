@@ -23,19 +23,27 @@ pub use error::{ExternalError, OnnxError, UnsupportedNode};
 use crate::file;
 use bytes::Bytes;
 use depthwise_layers::ir::Graph;
+use std::io::BufReader;
 use std::path::Path;
+use tensor::{Source, TensorReader};
 
-/// Reads a model, and the files beside it that hold its weights, if any.
+/// Reads a model, and the files beside it that hold its weights, if any. Large constants go
+/// straight from the file into memory of their own, which is free again when they are packed.
 ///
 /// # Errors
 /// [`OnnxError::Io`] where the file cannot be read, else [`OnnxError::InFile`] with what [`read`]
 /// found.
 pub fn open(path: impl AsRef<Path>) -> Result<Graph, OnnxError> {
     let path = path.as_ref();
-    let bytes =
-        file::read(path).map_err(|source| OnnxError::Io { path: path.to_owned(), source })?;
-    read(bytes, Some(path.parent().unwrap_or(Path::new(""))))
-        .map_err(|source| OnnxError::InFile { path: path.to_owned(), source: Box::new(source) })
+    let io = |source| OnnxError::Io { path: path.to_owned(), source };
+    let (file, len) = file::open_regular(path).map_err(io)?;
+    let skeleton = wire::Skeleton::read(BufReader::new(&file), len).map_err(io)?;
+    let graph = || {
+        let model = wire::Model::decode_skeleton(&skeleton)?;
+        let external = external::External::new(Some(path.parent().unwrap_or(Path::new(""))));
+        import::import(&model, TensorReader::new(Source::File(file), external))
+    };
+    graph().map_err(|source| OnnxError::InFile { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Reads the bytes of a whole model. `base_dir` is the folder in which weights outside the file
@@ -50,7 +58,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Graph, OnnxError> {
 pub fn read(bytes: Bytes, base_dir: Option<&Path>) -> Result<Graph, OnnxError> {
     let model = wire::Model::decode(&bytes)?;
     let external = external::External::new(base_dir);
-    import::import(&model, tensor::TensorReader::new(bytes.clone(), external))
+    import::import(&model, TensorReader::new(Source::Memory(bytes.clone()), external))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use bytemuck::Pod;
 use bytes::Bytes;
 use depthwise_tensor::{AlignedBuf, DType, Shape, Tensor};
 use half::{bf16, f16};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 
 /// Our element type for one of the format's; `None` for those that have none here.
 pub(super) fn dtype(data_type: i32) -> Option<DType> {
@@ -45,14 +47,22 @@ pub(super) fn dtype_name(data_type: i64) -> String {
 /// Makes tensors from those of one file.
 #[derive(Debug)]
 pub(super) struct TensorReader {
-    /// The whole file, to share its bytes.
-    file: Bytes,
+    source: Source,
     external: External,
 }
 
+/// Where a file's own elements come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The whole file, to share its bytes.
+    Memory(Bytes),
+    /// The open file, for what was left in it.
+    File(File),
+}
+
 impl TensorReader {
-    pub(super) fn new(file: Bytes, external: External) -> TensorReader {
-        TensorReader { file, external }
+    pub(super) fn new(source: Source, external: External) -> TensorReader {
+        TensorReader { source, external }
     }
 
     /// The tensor, whose type [`dtype`] must know. Raw bytes are shared where they are aligned,
@@ -82,7 +92,10 @@ impl TensorReader {
         Tensor::new(dtype, shape, data).map_err(|error| fail(error.to_string()))
     }
 
-    fn data(&self, tensor: &wire::Tensor<'_>, dtype: DType) -> Result<Bytes, String> {
+    fn data(&mut self, tensor: &wire::Tensor<'_>, dtype: DType) -> Result<Bytes, String> {
+        if let Some((offset, len)) = tensor.raw_in_file {
+            return self.read_range(offset, len).map_err(|error| error.to_string());
+        }
         if let Some(raw) = tensor.raw_data {
             return Ok(self.share(raw));
         }
@@ -102,8 +115,25 @@ impl TensorReader {
 
     /// The bytes, shared with the file where they lie in it.
     fn share(&self, data: &[u8]) -> Bytes {
-        let borrowed = !data.is_empty() && self.file.as_ptr_range().contains(&data.as_ptr());
-        if borrowed { self.file.slice_ref(data) } else { Bytes::copy_from_slice(data) }
+        match &self.source {
+            Source::Memory(file)
+                if !data.is_empty() && file.as_ptr_range().contains(&data.as_ptr()) =>
+            {
+                file.slice_ref(data)
+            }
+            _ => Bytes::copy_from_slice(data),
+        }
+    }
+
+    /// Bytes that were left in the file.
+    fn read_range(&mut self, offset: u64, len: usize) -> io::Result<Bytes> {
+        let Source::File(file) = &mut self.source else {
+            return Err(io::Error::other("the elements are in a file that is not open"));
+        };
+        let mut buf = AlignedBuf::zeroed(len).map_err(io::Error::other)?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(buf.bytes_mut())?;
+        Ok(buf.into_bytes())
     }
 }
 

@@ -1,17 +1,19 @@
 //! safetensors: a JSON header, then the elements of every tensor.
 //!
-//! Reading shares the bytes: a tensor is copied only where the file does not align it. Writing is
-//! deterministic: the same weights give the same bytes.
+//! [`open`] reads tensor by tensor, [`read`] shares the bytes that it is given: a tensor is copied
+//! only where they do not align it. Writing is deterministic: the same weights give the same bytes.
 
 mod write;
 
 pub use write::{save, to_bytes, write};
 
 use crate::{Weights, file};
+use ::safetensors::tensor::{Metadata, TensorInfo};
 use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
 use bytes::Bytes;
-use depthwise_tensor::{DType, Shape, Tensor, TensorError};
-use std::io;
+use depthwise_tensor::{AlignedBuf, DType, Shape, Tensor, TensorError};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Why a safetensors file could not be read or written.
@@ -58,19 +60,79 @@ pub enum SafetensorsError {
     },
 }
 
-/// Reads a file.
+/// Reads a file, each tensor into memory of its own.
 ///
 /// # Errors
 /// [`SafetensorsError::Io`] where the file cannot be read, else [`SafetensorsError::InFile`] with
-/// what [`read`] found.
+/// what [`read`] would find.
 pub fn open(path: impl AsRef<Path>) -> Result<Weights, SafetensorsError> {
     let path = path.as_ref();
-    let bytes = file::read(path)
-        .map_err(|source| SafetensorsError::Io { path: path.to_owned(), source })?;
-    read(bytes).map_err(|source| SafetensorsError::InFile {
-        path: path.to_owned(),
-        source: Box::new(source),
-    })
+    let io = |source| SafetensorsError::Io { path: path.to_owned(), source };
+    let in_file = |source| SafetensorsError::InFile { path: path.to_owned(), source };
+    let (mut file, len) = file::open_regular(path).map_err(io)?;
+    let header = header_of(&mut file, len).map_err(|error| match error {
+        HeaderError::Io(source) => io(source),
+        HeaderError::Bad(source) => in_file(Box::new(source.into())),
+    })?;
+    let mut tensors: Vec<_> = header.tensors().into_iter().collect();
+    tensors.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
+    let mut weights = weights_of(&header);
+    for (name, info) in tensors {
+        let (start, end) = info.data_offsets;
+        let mut buf = AlignedBuf::zeroed(end - start).map_err(io::Error::other).map_err(io)?;
+        file.read_exact(buf.bytes_mut()).map_err(io)?;
+        insert(&mut weights, name, info, buf.into_bytes()).map_err(|e| in_file(Box::new(e)))?;
+    }
+    Ok(weights)
+}
+
+enum HeaderError {
+    Io(io::Error),
+    Bad(SafeTensorError),
+}
+
+impl From<io::Error> for HeaderError {
+    fn from(error: io::Error) -> HeaderError {
+        HeaderError::Io(error)
+    }
+}
+
+impl From<SafeTensorError> for HeaderError {
+    fn from(error: SafeTensorError) -> HeaderError {
+        HeaderError::Bad(error)
+    }
+}
+
+/// The header of a file of `len` bytes, whose tensors follow each other to the end of the file.
+fn header_of(file: &mut File, len: u64) -> Result<Metadata, HeaderError> {
+    const COUNT: u64 = size_of::<u64>() as u64;
+    let mut count = [0; COUNT as usize];
+    if len < COUNT {
+        return Err(SafeTensorError::HeaderTooSmall.into());
+    }
+    file.read_exact(&mut count)?;
+    let count = u64::from_le_bytes(count);
+    if count > len - COUNT {
+        return Err(SafeTensorError::InvalidHeaderLength.into());
+    }
+    let mut header = Vec::new();
+    file.take(count).read_to_end(&mut header)?;
+    let header = std::str::from_utf8(&header).map_err(SafeTensorError::InvalidHeader)?;
+    let header: Metadata =
+        serde_json::from_str(header).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
+    let mut ranges: Vec<_> = header.tensors().values().map(|info| info.data_offsets).collect();
+    ranges.sort_unstable();
+    let mut end = 0;
+    for (start, stop) in ranges {
+        if start != end || stop < start {
+            return Err(SafeTensorError::MetadataIncompleteBuffer.into());
+        }
+        end = stop;
+    }
+    if end as u64 != len - COUNT - count {
+        return Err(SafeTensorError::MetadataIncompleteBuffer.into());
+    }
+    Ok(header)
 }
 
 /// Reads the bytes of a whole file. Tensors share them where they are aligned.
@@ -82,23 +144,39 @@ pub fn open(path: impl AsRef<Path>) -> Result<Weights, SafetensorsError> {
 pub fn read(bytes: Bytes) -> Result<Weights, SafetensorsError> {
     let (header_len, header) = SafeTensors::read_metadata(&bytes)?;
     let data = bytes.slice(size_of::<u64>() + header_len..);
-    let mut weights = Weights::default();
+    let mut weights = weights_of(&header);
     for (name, info) in header.tensors() {
-        let Some(dtype) = dtype_of(info.dtype) else {
-            return Err(SafetensorsError::DType { tensor: name, dtype: info.dtype.to_string() });
-        };
         let (start, end) = info.data_offsets;
-        let tensor = Shape::new(&info.shape)
-            .map_err(TensorError::from)
-            .and_then(|shape| Tensor::new(dtype, shape, data.slice(start..end)));
-        match tensor {
-            Ok(tensor) => weights.tensors.insert(name, tensor),
-            Err(source) => return Err(SafetensorsError::Tensor { tensor: name, source }),
-        };
+        insert(&mut weights, name, info, data.slice(start..end))?;
     }
+    Ok(weights)
+}
+
+/// No tensors yet, but the metadata.
+fn weights_of(header: &Metadata) -> Weights {
+    let mut weights = Weights::default();
     let metadata = header.metadata().iter().flatten();
     weights.metadata = metadata.map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok(weights)
+    weights
+}
+
+fn insert(
+    weights: &mut Weights,
+    name: String,
+    info: &TensorInfo,
+    data: Bytes,
+) -> Result<(), SafetensorsError> {
+    let Some(dtype) = dtype_of(info.dtype) else {
+        return Err(SafetensorsError::DType { tensor: name, dtype: info.dtype.to_string() });
+    };
+    let tensor = Shape::new(&info.shape)
+        .map_err(TensorError::from)
+        .and_then(|shape| Tensor::new(dtype, shape, data));
+    match tensor {
+        Ok(tensor) => weights.tensors.insert(name, tensor),
+        Err(source) => return Err(SafetensorsError::Tensor { tensor: name, source }),
+    };
+    Ok(())
 }
 
 fn dtype_of(dtype: Dtype) -> Option<DType> {

@@ -155,7 +155,41 @@ fn every_truncation_is_an_error() {
     }
 }
 
+/// Opens a file of these bytes, which must give what reading them gives.
+fn check_open(bytes: &Bytes) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    std::fs::write(&path, bytes).unwrap();
+    match (open(&path), read(bytes.clone())) {
+        (Ok(opened), Ok(read)) => assert_eq!(opened, read),
+        (Err(SafetensorsError::InFile { .. }), Err(_)) => {}
+        (opened, read) => panic!("{opened:?} from the file, {read:?} from its bytes"),
+    }
+}
+
+#[test]
+fn a_file_is_read_like_its_bytes() {
+    let bytes = Bytes::from(to_bytes(&weights()).unwrap());
+    check_open(&bytes);
+    for len in 0..bytes.len() {
+        check_open(&bytes.slice(..len));
+    }
+    check_open(&[&bytes[..], &[0]].concat().into());
+    check_open(&Bytes::from([&u64::MAX.to_le_bytes()[..], b"{}"].concat()));
+    // Two tensors in the same place: a small file must not fill much memory.
+    let header = br#"{"v":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"w":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}"#;
+    check_open(&file_of(header, 8));
+}
+
 proptest! {
+    #[test]
+    fn flipped_bytes_in_a_file_give_what_they_give_in_memory(at in any::<prop::sample::Index>(), mask in 1u8..) {
+        let mut bytes = to_bytes(&weights()).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= mask;
+        check_open(&Bytes::from(bytes));
+    }
+
     #[test]
     fn flipped_bytes_give_weights_or_an_error(flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4)) {
         let mut bytes = to_bytes(&weights()).unwrap();

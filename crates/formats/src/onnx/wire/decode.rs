@@ -10,7 +10,18 @@ impl<'a> Model<'a> {
     /// [`WireError`] where the bytes are not a well-formed message, or a part lacks what it
     /// cannot do without.
     pub fn decode(file: &'a [u8]) -> Result<Model<'a>, WireError> {
-        let mut reader = Reader::new(file);
+        Model::read(Reader::new(file, &[]))
+    }
+
+    /// Decodes a file whose large constants are not in memory.
+    ///
+    /// # Errors
+    /// As [`Model::decode`].
+    pub fn decode_skeleton(skeleton: &'a Skeleton) -> Result<Model<'a>, WireError> {
+        Model::read(Reader::new(&skeleton.bytes, &skeleton.holes))
+    }
+
+    fn read(mut reader: Reader<'a>) -> Result<Model<'a>, WireError> {
         let mut model = Model::default();
         let mut graph = None;
         while let Some(field) = reader.next()? {
@@ -244,7 +255,10 @@ impl<'a> Tensor<'a> {
                 5 => field.ints(&mut tensor.int32_data)?,
                 7 => field.ints(&mut tensor.int64_data)?,
                 8 => tensor.name = field.str()?,
-                9 => tensor.raw_data = Some(field.bytes()?),
+                9 => match field.in_file() {
+                    Some(range) => tensor.raw_in_file = Some(range),
+                    None => tensor.raw_data = Some(field.bytes()?),
+                },
                 10 => Tensor::append(&mut tensor.double_data, field.fixed(8)?),
                 13 => tensor.external_data.push(entry(field.message()?)?),
                 14 => tensor.is_external = field.int()? == 1,

@@ -8,8 +8,10 @@
 mod decode;
 mod encode;
 mod reader;
+mod skeleton;
 
 pub use reader::WireError;
+pub use skeleton::Skeleton;
 
 use std::borrow::Cow;
 
@@ -117,6 +119,9 @@ pub struct Tensor<'a> {
     pub data_type: i32,
     /// Elements, little-endian.
     pub raw_data: Option<&'a [u8]>,
+    /// Where the elements lie in the file (position, bytes), where they were left there. Takes no
+    /// part in encoding.
+    pub raw_in_file: Option<(u64, usize)>,
     /// `f32` elements, little-endian.
     pub float_data: Cow<'a, [u8]>,
     /// `f64` elements, little-endian.

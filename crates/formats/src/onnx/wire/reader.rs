@@ -1,5 +1,7 @@
 //! Protobuf fields, one after the other.
 
+use super::skeleton::{Hole, Holes};
+
 /// Bytes that are not a protobuf message of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("byte {offset}: {reason}")]
@@ -10,13 +12,18 @@ pub struct WireError {
     pub reason: &'static str,
 }
 
+/// A field that is longer than the message around it.
+pub(super) const CUT_SHORT: &str = "a field is cut short";
+
 /// The value of a field, before its meaning is known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field<'a> {
     /// Number of the field in its message.
     pub(super) number: u32,
     raw: Raw<'a>,
+    /// Position in the skeleton.
     offset: usize,
+    holes: Holes<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +31,8 @@ enum Raw<'a> {
     Varint(u64),
     Fixed64([u8; 8]),
     Bytes(&'a [u8]),
+    /// Bytes that are not in memory.
+    Hole(&'a Hole),
     Fixed32([u8; 4]),
 }
 
@@ -32,18 +41,20 @@ enum Raw<'a> {
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Position of `bytes` in the file.
+    /// Position of `bytes` in the skeleton.
     base: usize,
+    holes: Holes<'a>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { bytes, at: 0, base: 0 }
+    /// Reads a file that lacks these bytes.
+    pub(super) fn new(bytes: &'a [u8], holes: &'a [Hole]) -> Reader<'a> {
+        Reader { bytes, at: 0, base: 0, holes: Holes(holes) }
     }
 
     /// An error at the present position.
     pub(super) fn error(&self, reason: &'static str) -> WireError {
-        WireError { offset: self.base + self.at, reason }
+        WireError { offset: self.holes.in_file_behind(self.base + self.at), reason }
     }
 
     /// The next field, `None` at the end of the message.
@@ -51,10 +62,10 @@ impl<'a> Reader<'a> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
-        let offset = self.base + self.at;
+        let start = self.clone();
         let key = self.varint()?;
         let number = u32::try_from(key >> 3).ok().filter(|&n| n > 0);
-        let number = number.ok_or(WireError { offset, reason: "a field has no valid number" })?;
+        let number = number.ok_or_else(|| start.error("a field has no valid number"))?;
         let mut offset = self.base + self.at;
         let raw = match key & 7 {
             0 => Raw::Varint(self.varint()?),
@@ -62,17 +73,21 @@ impl<'a> Reader<'a> {
             2 => {
                 let len = self.varint()?;
                 offset = self.base + self.at;
-                Raw::Bytes(self.take(usize::try_from(len).unwrap_or(usize::MAX))?)
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                match self.holes.span(offset, len)? {
+                    Ok(len) => Raw::Bytes(self.take(len)?),
+                    Err(hole) => Raw::Hole(hole),
+                }
             }
             5 => Raw::Fixed32(self.array()?),
-            _ => return Err(WireError { offset, reason: "a field is of no known wire type" }),
+            _ => return Err(self.error("a field is of no known wire type")),
         };
-        Ok(Some(Field { number, raw, offset }))
+        Ok(Some(Field { number, raw, offset, holes: self.holes }))
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
         let rest = &self.bytes[self.at..];
-        let taken = rest.get(..len).ok_or_else(|| self.error("a field is cut short"))?;
+        let taken = rest.get(..len).ok_or_else(|| self.error(CUT_SHORT))?;
         self.at += len;
         Ok(taken)
     }
@@ -98,7 +113,15 @@ impl<'a> Reader<'a> {
 
 impl<'a> Field<'a> {
     fn error(&self, reason: &'static str) -> WireError {
-        WireError { offset: self.offset, reason }
+        WireError { offset: self.holes.in_file(self.offset), reason }
+    }
+
+    /// Bytes that were left in the file: where they start there, and how many they are.
+    pub(super) fn in_file(&self) -> Option<(u64, usize)> {
+        match self.raw {
+            Raw::Hole(hole) => Some((hole.offset, hole.len)),
+            _ => None,
+        }
     }
 
     pub(super) fn int(&self) -> Result<i64, WireError> {
@@ -132,7 +155,7 @@ impl<'a> Field<'a> {
     }
 
     pub(super) fn message(&self) -> Result<Reader<'a>, WireError> {
-        Ok(Reader { bytes: self.bytes()?, at: 0, base: self.offset })
+        Ok(Reader { bytes: self.bytes()?, at: 0, base: self.offset, holes: self.holes })
     }
 
     /// Adds integers: one, or many in a packed field.
@@ -145,7 +168,7 @@ impl<'a> Field<'a> {
         match self.raw {
             Raw::Varint(value) => add(value.cast_signed()),
             Raw::Bytes(bytes) => {
-                let mut reader = Reader { bytes, at: 0, base: self.offset };
+                let mut reader = Reader { bytes, at: 0, base: self.offset, holes: self.holes };
                 while reader.at < bytes.len() {
                     add(reader.varint()?.cast_signed())?;
                 }

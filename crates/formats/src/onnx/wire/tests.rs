@@ -151,3 +151,72 @@ proptest! {
         let _ = Model::decode(&bytes);
     }
 }
+
+/// A model with two tensors that are left in the file, and a small one between them.
+fn large() -> Vec<u8> {
+    let raw: Vec<u8> = (0..20_000u32).map(|i| (i * 7) as u8).collect();
+    let tensor = |name, len: usize| Tensor {
+        name,
+        dims: vec![len as i64 / 4],
+        data_type: data_type::FLOAT,
+        raw_data: Some(&raw[..len]),
+        ..Tensor::default()
+    };
+    let graph = Graph {
+        name: "large",
+        nodes: vec![Node {
+            op_type: "Add",
+            inputs: vec!["a", "b"],
+            outputs: vec!["y"],
+            ..Node::default()
+        }],
+        initializers: vec![tensor("a", 8192), tensor("small", 64), tensor("b", 20_000)],
+        ..Graph::default()
+    };
+    Model { graph, metadata: vec![("key", "value")], ..Model::default() }.encode()
+}
+
+/// Decodes with and without the large tensors; both must say the same.
+fn check_skeleton(file: &[u8]) -> usize {
+    let whole = Model::decode(file);
+    let skeleton = Skeleton::read(std::io::Cursor::new(file), file.len() as u64).unwrap();
+    let mut left = 0;
+    let mut bare = Model::decode_skeleton(&skeleton);
+    if let Ok(model) = &mut bare {
+        for tensor in &mut model.graph.initializers {
+            if let Some((offset, len)) = tensor.raw_in_file.take() {
+                tensor.raw_data = Some(&file[offset as usize..][..len]);
+                left += 1;
+            }
+        }
+    }
+    assert_eq!(bare, whole);
+    left
+}
+
+#[test]
+fn a_skeleton_decodes_to_the_same_model() {
+    let file = large();
+    assert_eq!(check_skeleton(&file), 2);
+    let skeleton = Skeleton::read(std::io::Cursor::new(&file), file.len() as u64).unwrap();
+    assert_eq!(skeleton.bytes().len(), file.len() - 28_192);
+}
+
+#[test]
+fn a_skeleton_of_a_damaged_file_gives_the_same_error() {
+    let file = large();
+    for len in (0..file.len()).step_by(97).chain(0..64).chain(8_000..8_400) {
+        check_skeleton(&file[..len]);
+    }
+    // Every bit of everything but the elements.
+    let mut damaged = file.clone();
+    for at in (0..100).chain(8_240..8_400).chain(file.len() - 40..file.len()) {
+        for bit in 0..8 {
+            damaged[at] ^= 1 << bit;
+            check_skeleton(&damaged);
+            damaged[at] ^= 1 << bit;
+        }
+    }
+    let short = Skeleton::read(std::io::Cursor::new(&file), file.len() as u64 + 1);
+    assert_eq!(short.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+}
