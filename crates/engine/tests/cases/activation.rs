@@ -2,9 +2,10 @@ use super::*;
 
 const XS: [f32; 7] = [-4.0, -3.0, -1.5, 0.0, 1.0, 3.0, 4.0];
 
-/// Kinds of the steps that do more than move a line between NCHW and NHWC.
+/// Kinds of the steps that compute, not merely move elements between layouts.
 fn computing(graph: &Graph, x: &[usize]) -> Vec<&'static str> {
-    kinds(graph, x).into_iter().filter(|&kind| kind != "Reshape").collect()
+    let moves = |kind: &&'static str| matches!(*kind, "Copy" | "Reshape" | "Transpose");
+    kinds(graph, x).into_iter().filter(|kind| !moves(kind)).collect()
 }
 
 /// A 1x1 convolution that changes nothing, then these nodes.
@@ -121,4 +122,94 @@ fn c21_batch_normalization_of_operator_set_7() {
     let case = model(7, &[1, 1, 1, 3], nodes, constants);
     check(&case, &tensor(&[1, 1, 1, 3], &[-1.0, 0.0, 2.0]), &[-17.0, -5.0, 19.0]);
     assert_eq!(computing(&load(&case), &[1, 1, 1, 3]), ["Conv2d"]);
+}
+
+/// The third spelling in its other orders, behind convolutions of each kind and many channels.
+#[test]
+fn c20_hard_swish_in_other_orders_behind_every_kind_of_convolution() {
+    type Spelling = fn() -> Vec<Node<'static>>;
+    let spellings: [Spelling; 5] = [
+        || {
+            vec![
+                node("Add", &["three", "c"], "moved", vec![]),
+                node("Clip", &["moved", "zero", "six"], "clipped", vec![]),
+                node("Div", &["clipped", "six"], "gate", vec![]),
+                node("Mul", &["gate", "c"], "y", vec![]),
+            ]
+        },
+        || {
+            vec![
+                node("Add", &["c", "three"], "moved", vec![]),
+                node("Clip", &["moved", "zero", "six"], "clipped", vec![]),
+                node("Mul", &["clipped", "sixth"], "gate", vec![]),
+                node("Mul", &["c", "gate"], "y", vec![]),
+            ]
+        },
+        || {
+            vec![
+                node("Add", &["c", "three"], "moved", vec![]),
+                node("Relu", &["moved"], "positive", vec![]),
+                node("Min", &["positive", "six"], "clipped", vec![]),
+                node("Mul", &["c", "sixth"], "scaled", vec![]),
+                node("Mul", &["scaled", "clipped"], "y", vec![]),
+            ]
+        },
+        || {
+            vec![
+                node("Mul", &["c", "sixth"], "scaled", vec![]),
+                node("Add", &["scaled", "half"], "moved", vec![]),
+                node("Clip", &["moved", "zero", "unit"], "gate", vec![]),
+                node("Mul", &["gate", "c"], "y", vec![]),
+            ]
+        },
+        || {
+            vec![
+                node("Sub", &["c", "minus"], "moved", vec![]),
+                node("Max", &["moved", "zero"], "positive", vec![]),
+                node("Min", &["six", "positive"], "clipped", vec![]),
+                node("Mul", &["c", "clipped"], "product", vec![]),
+                node("Mul", &["sixth", "product"], "y", vec![]),
+            ]
+        },
+    ];
+    let scalars = [
+        ("zero", 0.0),
+        ("three", 3.0),
+        ("six", 6.0),
+        ("sixth", 1.0 / 6.0),
+        ("half", 0.5),
+        ("unit", 1.0),
+        ("minus", -3.0),
+    ];
+    let want = [0.0, 0.0, -0.375, 0.0, 2.0 / 3.0, 3.0, 4.0];
+    for spelling in spellings {
+        for c in CHANNELS {
+            for depthwise in [true, false] {
+                // One tap of 1 per channel, or the identity matrix: neither changes anything.
+                let (group, depth) = if depthwise { (c, 1) } else { (1, c) };
+                let on = |o: usize, i: usize| depthwise || o == i;
+                let weights: Vec<f32> = (0..c * depth)
+                    .map(|at| f32::from(u8::from(on(at / depth, at % depth))))
+                    .collect();
+                let conv = node("Conv", &["x", "w"], "c", vec![("group", int(group as i64))]);
+                let mut nodes = vec![conv];
+                nodes.extend(spelling());
+                let used = |name: &str| nodes.iter().any(|node| node.inputs.contains(&name));
+                let mut constants: Vec<_> = scalars
+                    .iter()
+                    .filter(|(name, _)| used(name))
+                    .map(|&(name, value)| floats(name, &[], &[value]))
+                    .collect();
+                constants.push(floats("w", &[c, depth, 1, 1], &weights));
+                let dims = [1, c, 1, 7];
+                let case = model(13, &dims, nodes, constants);
+                check(&case, &tensor(&dims, &XS.repeat(c)), &want.repeat(c));
+                let graph = load(&case);
+                let steps = computing(&graph, &dims);
+                assert!(steps.len() == 1 && steps[0].ends_with("Conv2d"), "{steps:?}");
+                let model = Model::from_graph(graph, Options::with_threads(1)).unwrap();
+                assert!(model.dump().contains("activation: HardSwish"), "{}", model.dump());
+            }
+        }
+    }
 }

@@ -43,8 +43,9 @@ fn c29_a_model_that_was_born_in_nhwc_has_no_transpose_left() {
     assert!(!steps.contains(&"Transpose"), "{steps:?}");
 }
 
-/// Transposes in the plans of real files: those at NCHW inputs and outputs of more than one channel,
-/// and those that the model asks for in its own terms.
+/// Transposes in the plans of real files: one at the NCHW input of three channels, and eight in the two
+/// attention blocks of the recognizer, where queries, keys and values go from a line per position to
+/// a matrix per head, and the result back.
 #[test]
 fn real_files_keep_only_the_transposes_that_they_mean() {
     let Some(shared) = shared_dir() else { return };

@@ -4,6 +4,7 @@ mod convolution;
 mod elementwise;
 mod moving;
 mod reducing;
+mod refusing;
 mod sampling;
 
 use depthwise_layers::{Arg, LayerError, Op, TensorType};
