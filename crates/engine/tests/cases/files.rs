@@ -153,3 +153,26 @@ fn c28_one_error_lists_everything_that_is_not_supported() {
         assert!(text.contains(part), "no {part} in: {text}");
     }
 }
+
+/// Operators younger or older than the model's operator set, the same operator twice, and a custom
+/// one that takes the name of a standard one.
+#[test]
+fn c28_nodes_of_other_operator_sets_and_domains_are_each_listed() {
+    let foreign = Node { domain: "com.example", ..node("Relu", &["x"], "a", vec![]) };
+    let nodes = vec![
+        foreign,
+        node("HardSwish", &["a"], "young1", vec![]),
+        node("Relu", &["young1"], "fine", vec![]),
+        node("HardSwish", &["fine"], "young2", vec![]),
+        node("Upsample", &["young2", "scales"], "old", vec![]),
+        node("Frobnicate", &["old"], "y", vec![]),
+    ];
+    let scales = floats("scales", &[4], &[1.0, 1.0, 2.0, 2.0]);
+    let case = model(13, &[1, 1, 4, 4], nodes, vec![scales]);
+    let text = onnx::read(case.encode().into(), None).unwrap_err().to_string();
+    assert!(text.starts_with("5 of the model's nodes are not supported"), "{text}");
+    for name in ["\"a\"", "\"young1\"", "\"young2\"", "\"old\"", "\"y\"", "com.example"] {
+        assert!(text.contains(name), "no {name} in: {text}");
+    }
+    assert!(!text.contains("\"fine\""), "{text}");
+}

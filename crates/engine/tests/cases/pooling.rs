@@ -63,10 +63,9 @@ fn c17_same_lower_with_counted_padding() {
 #[test]
 fn c19_linear_resize_in_every_coordinate_mode() {
     let line = [0.0, 10.0, 20.0, 30.0];
-    let half: Vec<f32> =
-        (0..7).map(|o| ((o as f32 + 0.5) * 4.0 / 7.0 - 0.5).clamp(0.0, 3.0) * 10.0).collect();
-    let asymmetric: Vec<f32> = (0..7).map(|o| (o as f32 * 40.0 / 7.0).min(30.0)).collect();
-    let corners: Vec<f32> = (0..7).map(|o| 5.0 * o as f32).collect();
+    let half = vec![0.0, 3.571_428_5, 9.285_714, 15.0, 20.714_285, 26.428_572, 30.0];
+    let asymmetric = vec![0.0, 5.714_286, 11.428_572, 17.142_857, 22.857_143, 28.571_428, 30.0];
+    let corners = vec![0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0];
     let cases = [
         ("half_pixel", half.clone(), 15.0),
         ("pytorch_half_pixel", half, 0.0),
