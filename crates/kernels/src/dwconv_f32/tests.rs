@@ -201,6 +201,16 @@ const CHANNELS: &[usize] =
     if cfg!(target_arch = "aarch64") { &[1, 7, 18] } else { &[1, 3, 8, 16, 17, 33] };
 
 #[test]
+fn rows_in_groups_of_tiles_match_the_reference() {
+    // Pixel strides that crowd L1, and rows of several groups; the last one ends amid a tile.
+    for (c, w) in [(32, 75), (64, 41), (96, 37)] {
+        for (stride, pads) in [(1, (1, 1)), (2, (0, 1))] {
+            assert!(Case::new(square(17, w, c, 3, stride, pads)).check() > 0);
+        }
+    }
+}
+
+#[test]
 fn tiles_of_every_size_match_the_reference() {
     let mut runs = std::collections::HashMap::new();
     for (kernel, stride, pads) in [
