@@ -4,6 +4,7 @@ use crate::buf::{AlignedBuf, AllocError};
 use crate::{DType, Element, Shape, ShapeError};
 use bytemuck::Pod;
 use bytes::Bytes;
+use half::slice::HalfFloatSliceExt;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -156,10 +157,22 @@ impl Tensor {
     /// The elements as `f32`, whatever the type: exact from `f16` and `bf16`, rounded to nearest
     /// from `f64` and from integers beyond 2^24. Borrowed where the tensor holds `f32`.
     pub fn to_f32(&self) -> Cow<'_, [f32]> {
-        match self.data::<f32>() {
-            Ok(data) => Cow::Borrowed(data),
-            Err(_) => Cow::Owned(self.map_all(|x| x as f32, |x| x as f32)),
+        fn widened(half: &[impl Pod], into: impl FnOnce(&mut [f32])) -> Cow<'static, [f32]> {
+            let mut wide = vec![0.0; half.len()];
+            into(&mut wide);
+            Cow::Owned(wide)
         }
+        if let Ok(data) = self.data::<f32>() {
+            return Cow::Borrowed(data);
+        }
+        // Many at a time, where the CPU can.
+        if let Ok(data) = self.data::<half::f16>() {
+            return widened(data, |wide| data.convert_to_f32_slice(wide));
+        }
+        if let Ok(data) = self.data::<half::bf16>() {
+            return widened(data, |wide| data.convert_to_f32_slice(wide));
+        }
+        Cow::Owned(self.map_all(|x| x as f32, |x| x as f32))
     }
 
     /// The elements as `f64`, whatever the type; exact but for integers beyond 2^53.

@@ -63,18 +63,21 @@ impl Linear {
         shift: &[f64],
     ) -> Option<Rescaled> {
         let tensor = rw.graph().constant(self.weights)?;
-        let weights = tensor.to_f32();
-        let scaled = |w: f32, c: usize| (f64::from(w) * scale[c]) as f32;
-        let scaled: Option<Vec<f32>> = if scale.iter().all(|&s| s == 1.0) {
-            None
-        } else if self.innermost {
-            let rows = weights.chunks_exact(self.channels.max(1));
-            Some(rows.flat_map(|row| row.iter().enumerate().map(|(c, &w)| scaled(w, c))).collect())
-        } else {
-            let rows = weights.chunks_exact((weights.len() / self.channels.max(1)).max(1));
-            let rows = rows.enumerate();
-            Some(rows.flat_map(|(c, row)| row.iter().map(move |&w| scaled(w, c))).collect())
-        };
+        let scaled = (!scale.iter().all(|&s| s == 1.0)).then(|| {
+            let mut weights = tensor.to_f32().into_owned();
+            let scaled = |w: f32, c: usize| (f64::from(w) * scale[c]) as f32;
+            if self.innermost {
+                for row in weights.chunks_exact_mut(self.channels.max(1)) {
+                    row.iter_mut().enumerate().for_each(|(c, w)| *w = scaled(*w, c));
+                }
+            } else {
+                let filter = (weights.len() / self.channels.max(1)).max(1);
+                for (c, row) in weights.chunks_exact_mut(filter).enumerate() {
+                    row.iter_mut().for_each(|w| *w = scaled(*w, c));
+                }
+            }
+            weights
+        });
         let bias = self.bias.and_then(|bias| rw.graph().constant(bias)).map(Tensor::to_f64);
         let of = |c: usize| bias.as_ref().map_or(0.0, |bias| bias[c]);
         let bias: Vec<f32> =
