@@ -43,6 +43,13 @@ pub(crate) trait SimdF32: pulp::Simd {
         act::apply(self, activation, v)
     }
 
+    /// Asks for the line of an address, which need not be valid, to come to L2. A hint; the
+    /// default does nothing.
+    #[inline(always)]
+    fn prefetch(self, p: *const f32) {
+        let _ = p;
+    }
+
     /// Loads a vector from any address.
     ///
     /// # Safety

@@ -3,6 +3,7 @@
 use super::SimdF32;
 use pulp::Simd;
 use pulp::x86::{V3, V4};
+use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 
 macro_rules! simd_f32 {
     ($($token:ty),*) => {$(
@@ -17,6 +18,12 @@ macro_rules! simd_f32 {
                 // A NaN in `b` comes out; one in `a` does not.
                 let max = self.max_f32s(a, b);
                 self.select_f32s(self.equal_f32s(a, a), max, a)
+            }
+
+            #[inline(always)]
+            fn prefetch(self, p: *const f32) {
+                // SAFETY: a prefetch of any address has no effect but on the caches.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) };
             }
 
             #[inline(always)]

@@ -68,6 +68,8 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     Kernel { name: "conv2d_f32_6x16_avx2", tile: &avx2::K6X16 },
     #[cfg(target_arch = "x86_64")]
+    Kernel { name: "conv2d_f32_3x24_avx2", tile: &avx2::K3X24 },
+    #[cfg(target_arch = "x86_64")]
     Kernel { name: "conv2d_f32_10x8_avx2", tile: &avx2::K10X8 },
     #[cfg(target_arch = "aarch64")]
     Kernel { name: "conv2d_f32_8x8_neon", tile: &neon::K8X8 },

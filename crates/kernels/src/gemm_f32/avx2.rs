@@ -12,6 +12,11 @@ kernel! {
     K6X16: "gemm_f32_6x16_avx2", Isa::Avx2, 16, ymm 2, rows 1 2 3 4 5 6
 }
 kernel! {
+    /// 16 + 8 columns in one: 9 sums still hide the latency of the FMA, where 8 columns alone are
+    /// bound by the broadcasts of `a`.
+    K3X24: "gemm_f32_3x24_avx2", Isa::Avx2, 24, ymm 3, rows 1 2 3
+}
+kernel! {
     /// Up to 8 columns: 10 sums hide the latency of the FMA, 6 would not.
     K10X8: "gemm_f32_10x8_avx2", Isa::Avx2, 8, ymm 1, rows 1 2 3 4 5 6 7 8 9 10
 }

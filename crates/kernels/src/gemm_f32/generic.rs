@@ -19,8 +19,29 @@ type Sums<S, const MR: usize, const NV: usize> = [[<S as pulp::Simd>::f32s; NV];
 /// the token.
 #[inline(always)]
 pub(super) unsafe fn tiles<S: SimdF32, const MR: usize, const NV: usize>(simd: S, args: &TileArgs) {
-    let &TileArgs { k, lda, b, ldb, ldc, init_ld, .. } = args;
-    let (mut a, mut init, mut c) = (args.a, args.init, args.c);
+    // Apart, so that the loop without a residual has no branch and no pointer for it.
+    // SAFETY: as the caller promises.
+    unsafe {
+        if args.residual.is_null() {
+            column::<S, MR, NV, false>(simd, args);
+        } else {
+            column::<S, MR, NV, true>(simd, args);
+        }
+    }
+}
+
+/// See [`tiles`].
+///
+/// # Safety
+/// As [`tiles`]; there is a residual where `RESIDUAL` says so.
+#[inline(always)]
+unsafe fn column<S: SimdF32, const MR: usize, const NV: usize, const RESIDUAL: bool>(
+    simd: S,
+    args: &TileArgs,
+) {
+    let &TileArgs { k, lda, b, ldb, ldc, init_ld, residual_ld, .. } = args;
+    let (mut a, mut init, mut c, mut residual) = (args.a, args.init, args.c, args.residual);
+    let mut ahead = args.ahead;
     for _ in 0..args.tiles {
         let mut rows = [a; MR];
         for (r, row) in rows.iter_mut().enumerate() {
@@ -28,12 +49,23 @@ pub(super) unsafe fn tiles<S: SimdF32, const MR: usize, const NV: usize>(simd: S
         }
         // SAFETY: the rows and columns of this tile, which the caller vouches for.
         unsafe {
-            let acc = start::<S, MR, NV>(simd, init, init_ld);
-            let acc = accumulate(simd, acc, &rows, k, b, ldb);
+            let mut acc = start::<S, MR, NV>(simd, init, init_ld);
+            if ahead == 0 {
+                acc = accumulate::<S, MR, NV, false>(simd, acc, &rows, k, (b, ldb), 0);
+            } else {
+                acc = accumulate::<S, MR, NV, true>(simd, acc, &rows, k, (b, ldb), ahead);
+                ahead = 0;
+            }
+            if RESIDUAL {
+                acc = add(simd, acc, residual, residual_ld);
+            }
             finish(simd, acc, &args.tail, c, ldc);
         }
         a = a.wrapping_add(MR * lda);
         init = init.wrapping_add(MR * init_ld);
+        if RESIDUAL {
+            residual = residual.wrapping_add(MR * residual_ld);
+        }
         c = c.wrapping_add(MR * ldc);
     }
 }
@@ -61,7 +93,7 @@ pub(super) unsafe fn indirect<S: SimdF32, const MR: usize, const NV: usize>(
                 for (r, row) in rows.iter_mut().enumerate() {
                     *row = (*starts.add(r)).add(offset);
                 }
-                acc = accumulate(simd, acc, &rows, run, b, ldb);
+                acc = accumulate::<S, MR, NV, false>(simd, acc, &rows, run, (b, ldb), 0);
                 b = b.add(run * ldb);
             }
             finish(simd, acc, &args.tail, c, ldc);
@@ -89,13 +121,17 @@ pub(super) unsafe fn row<S: SimdF32, const NV: usize>(simd: S, args: &TileArgs) 
         let mut odd = [[simd.splat_f32s(0.0); NV]];
         for p in 0..k / 2 {
             let pair = a.add(2 * p);
-            even = accumulate(simd, even, &[pair], 1, b, ldb);
-            odd = accumulate(simd, odd, &[pair.add(1)], 1, b.add(ldb), ldb);
+            even = accumulate::<S, 1, NV, false>(simd, even, &[pair], 1, (b, ldb), 0);
+            let next = (b.add(ldb), ldb);
+            odd = accumulate::<S, 1, NV, false>(simd, odd, &[pair.add(1)], 1, next, 0);
             b = b.add(2 * ldb);
         }
-        even = accumulate(simd, even, &[a.add(k & !1)], k & 1, b, ldb);
+        even = accumulate::<S, 1, NV, false>(simd, even, &[a.add(k & !1)], k & 1, (b, ldb), 0);
         for v in 0..NV {
             even[0][v] = simd.add_f32s(even[0][v], odd[0][v]);
+        }
+        if !args.residual.is_null() {
+            even = add(simd, even, args.residual, args.residual_ld);
         }
         finish(simd, even, &args.tail, args.c, args.ldc);
     }
@@ -121,22 +157,26 @@ unsafe fn start<S: SimdF32, const MR: usize, const NV: usize>(
     acc
 }
 
-/// `acc[r][j] += sum_p rows[r][p] * b[p * ldb + j]`
+/// `acc[r][j] += sum_p rows[r][p] * b[p * ldb + j]`; where `AHEAD`, asks for what lies `ahead`
+/// elements behind each row of `b`.
 ///
 /// # Safety
 /// - `k` elements of each row are valid for reads.
 /// - `NV * S::F32_LANES` elements from `b + p * ldb` on are valid for reads, `p < k`.
 #[inline(always)]
-unsafe fn accumulate<S: SimdF32, const MR: usize, const NV: usize>(
+unsafe fn accumulate<S: SimdF32, const MR: usize, const NV: usize, const AHEAD: bool>(
     simd: S,
     mut acc: Sums<S, MR, NV>,
     rows: &[*const f32; MR],
     k: usize,
-    b: *const f32,
-    ldb: usize,
+    (b, ldb): (*const f32, usize),
+    ahead: usize,
 ) -> Sums<S, MR, NV> {
     let mut b = b;
     for p in 0..k {
+        if AHEAD {
+            simd.prefetch(b.wrapping_add(ahead));
+        }
         let mut bv = [simd.splat_f32s(0.0); NV];
         for v in 0..NV {
             // SAFETY: as the caller promises.
@@ -150,6 +190,27 @@ unsafe fn accumulate<S: SimdF32, const MR: usize, const NV: usize>(
             }
         }
         b = b.wrapping_add(ldb);
+    }
+    acc
+}
+
+/// `acc[r][j] + residual[r][j]`
+///
+/// # Safety
+/// - `NV * S::F32_LANES` elements from `residual + r * ld` on are valid for reads, `r < MR`.
+#[inline(always)]
+unsafe fn add<S: SimdF32, const MR: usize, const NV: usize>(
+    simd: S,
+    mut acc: Sums<S, MR, NV>,
+    residual: *const f32,
+    ld: usize,
+) -> Sums<S, MR, NV> {
+    for r in 0..MR {
+        for v in 0..NV {
+            // SAFETY: as the caller promises.
+            let x = unsafe { simd.load(residual.add(r * ld + v * S::F32_LANES)) };
+            acc[r][v] = simd.add_f32s(acc[r][v], x);
+        }
     }
     acc
 }

@@ -184,25 +184,23 @@ pub(crate) fn place(kernels: &[&'static Kernel], col: usize) -> (Vec<Panel>, usi
 /// The kernels for `n` columns, from left to right. Together they have at least `n` columns and at
 /// most `n` rounded up to 16.
 pub(crate) fn widths(cpu: &Cpu, n: usize) -> Vec<&'static Kernel> {
-    let of = |nr: usize| {
-        *KERNELS
-            .iter()
-            .find(|kernel| kernel.isa == cpu.isa() && kernel.nr == nr)
-            .expect("a kernel of each width that the rules below ask for")
+    let find = |nr: usize| {
+        KERNELS.iter().copied().find(|kernel| kernel.isa == cpu.isa() && kernel.nr == nr)
     };
-    match cpu.isa() {
-        Isa::Avx512 => avx512_widths(n).into_iter().map(of).collect(),
-        isa => {
-            // Two vectors wide, one where that is enough for the rest.
-            let lanes = isa.lanes_f32();
-            let wide = std::iter::repeat_n(of(2 * lanes), n / (2 * lanes));
-            let rest = match n % (2 * lanes) {
-                0 => None,
-                rest if rest <= lanes => Some(of(lanes)),
-                _ => Some(of(2 * lanes)),
-            };
-            wide.chain(rest).collect()
+    let of = |nr| find(nr).expect("a kernel of each width that the rules below ask for");
+    if cpu.isa() == Isa::Avx512 {
+        return avx512_widths(n).into_iter().map(of).collect();
+    }
+    let lanes = cpu.isa().lanes_f32();
+    let (pairs, rest) = (n / (2 * lanes), n % (2 * lanes));
+    let pairs_of = |count| vec![of(2 * lanes); count];
+    match (rest, find(3 * lanes)) {
+        (0, _) => pairs_of(pairs),
+        (rest, Some(triple)) if rest <= lanes && pairs > 0 => {
+            [pairs_of(pairs - 1), vec![triple]].concat()
         }
+        (rest, _) if rest <= lanes => [pairs_of(pairs), vec![of(lanes)]].concat(),
+        _ => pairs_of(pairs + 1),
     }
 }
 

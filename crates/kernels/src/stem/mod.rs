@@ -73,6 +73,8 @@ pub static KERNELS: &[Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     avx2::K6X16,
     #[cfg(target_arch = "x86_64")]
+    avx2::K3X24,
+    #[cfg(target_arch = "x86_64")]
     avx2::K10X8,
     #[cfg(target_arch = "aarch64")]
     neon::K8X8,
