@@ -3,6 +3,7 @@
 
 mod kernels;
 mod nets;
+mod peers;
 mod report;
 
 use crate::workspace;
@@ -20,12 +21,14 @@ use std::time::Instant;
 #[derive(clap::Args)]
 #[command(after_help = "\
 --family alone measures kernels, --net alone whole networks, both together the kernels on the
-layers of those networks. Close other programs, and compare minima.
+layers of those networks. --peers measures other engines on whole networks instead, side by side
+with this one. Close other programs, and compare minima.
 
 Examples:
   cargo xtask bench --quick
   cargo xtask bench --family dwconv_f32 --net mobilenet_v2 --layers
-  cargo xtask bench --net mobilenet_v1 --threads 1 --json out.json --plot out.svg")]
+  cargo xtask bench --net mobilenet_v1 --threads 1 --json out.json --plot out.svg
+  cargo xtask bench --peers --json benches/record/f32.json")]
 pub(crate) struct Args {
     /// Only this network (may be repeated)
     #[arg(long, value_name = "NAME")]
@@ -42,6 +45,8 @@ pub(crate) struct Args {
     /// Also print every layer of the kernels
     #[arg(long)]
     layers: bool,
+    #[command(flatten)]
+    peers: peers::PeerArgs,
     /// Write all figures to a JSON file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,6 +71,10 @@ struct Report {
     peaks: Vec<Peak>,
     kernels: Vec<kernels::Row>,
     nets: Vec<nets::Row>,
+    /// Other engines, and what they are.
+    peers: Vec<peers::Row>,
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    versions: &'static [&'static str],
 }
 
 /// Multiply-adds in registers, on so many threads at once.
@@ -91,9 +100,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         peaks: Vec::new(),
         kernels: Vec::new(),
         nets: Vec::new(),
+        peers: Vec::new(),
+        versions: &[],
     };
     println!("{}, level {}, {} cores", report.cpu, report.level, report.cores);
     update_peaks(&mut report.peaks, &settings);
+    if args.peers.peers {
+        report.peers = peers::measure(&args.peers, &nets, &settings)?;
+        report.versions = peers::versions();
+        update_peaks(&mut report.peaks, &settings);
+        return finish(report, args);
+    }
     if args.net.is_empty() || !args.family.is_empty() {
         // Layers of no network take part unless networks are named.
         let others: &[Net] = if args.net.is_empty() { &[OTHERS] } else { &[] };
@@ -109,6 +126,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             update_peaks(&mut report.peaks, &settings);
             report.nets.extend(nets::measure(net, &settings)?);
         }
+    }
+    finish(report, args)
+}
+
+/// Sets the figures against the peak, and prints and writes them.
+fn finish(mut report: Report, args: &Args) -> Result<()> {
+    for row in &mut report.peers {
+        row.percent_of_peak = percent(&report.peaks, &report.level, row.threads, row.gflops);
     }
     for row in &mut report.kernels {
         row.percent_of_peak = percent(&report.peaks, row.level, row.threads, row.gflops);

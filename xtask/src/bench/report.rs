@@ -23,6 +23,9 @@ pub(super) fn print(report: &Report, layers: bool) {
     if !report.nets.is_empty() {
         print_nets(report);
     }
+    if !report.peers.is_empty() {
+        super::peers::print(&report.peers);
+    }
 }
 
 /// One kernel with one number of threads, over all layers that it computes.
