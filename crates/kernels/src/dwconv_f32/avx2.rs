@@ -13,5 +13,5 @@ super::kernels! {
     tiled dwconv_f32_5x5s1_1x4_avx2: 5 x 5, 1, 1 x 4, 100;
     tiled dwconv_f32_5x5s1_2x2_avx2: 5 x 5, 1, 2 x 2, 103;
     tiled dwconv_f32_5x5s2_2x2_avx2: 5 x 5, 2, 2 x 2, 100;
-    any dwconv_f32_any_1x4_avx2: 4, 300;
+    any dwconv_f32_any_1x8_avx2: 8, 300;
 }

@@ -339,6 +339,23 @@ unsafe fn finish<S: SimdF32, const TH: usize, const TW: usize>(
     mut acc: [[S::f32s; TW]; TH],
     output: *mut f32,
 ) {
+    tail(simd, task, &mut acc);
+    for (th, row) in acc.iter().enumerate() {
+        for (tw, &sum) in row.iter().enumerate() {
+            let at = (th * task.ow + tw) * task.ld_out;
+            // SAFETY: the output has a vector for every pixel of the tile.
+            unsafe { simd.store(output.add(at), sum) };
+        }
+    }
+}
+
+/// Clamp or hard-swish.
+#[inline(always)]
+fn tail<S: SimdF32, const TH: usize, const TW: usize>(
+    simd: S,
+    task: &Task,
+    acc: &mut [[S::f32s; TW]; TH],
+) {
     if task.hard_swish {
         for sum in acc.as_flattened_mut() {
             *sum = simd.hard_swish(*sum);
@@ -349,64 +366,83 @@ unsafe fn finish<S: SimdF32, const TH: usize, const TW: usize>(
             *sum = simd.clamp(*sum, min, max);
         }
     }
-    for (th, row) in acc.iter().enumerate() {
-        for (tw, &sum) in row.iter().enumerate() {
-            let at = (th * task.ow + tw) * task.ld_out;
-            // SAFETY: the output has a vector for every pixel of the tile.
-            unsafe { simd.store(output.add(at), sum) };
-        }
-    }
 }
 
-/// Computes a task of any kernel size, stride and dilation, `TW` outputs of a row at a time.
+/// Vectors of channels that [`any`] takes together at the border.
+const GROUPED: usize = 4;
+
+/// Computes a task of any kernel size, stride and dilation, `TW` outputs of a row at a time; where
+/// windows leave the picture, one output of [`GROUPED`] vectors of channels at a time, so that as many
+/// sums are under way.
 ///
 /// # Safety
 /// - The pointers of the task are valid as [`Task`] says.
 #[inline(always)]
 pub(super) unsafe fn any<S: SimdF32, const TW: usize>(simd: S, task: &Task) {
     let vectors = (task.c1 - task.c0).div_ceil(S::F32_LANES);
-    let (outer, inner) = if task.channels_outer { (vectors, task.oh) } else { (task.oh, vectors) };
+    let groups = vectors.div_ceil(GROUPED);
+    let (outer, inner) = if task.channels_outer { (groups, task.oh) } else { (task.oh, groups) };
     for o in 0..outer {
         for i in 0..inner {
-            let (oh, vector) = if task.channels_outer { (i, o) } else { (o, i) };
-            let c = task.c0 + vector * S::F32_LANES;
-            // SAFETY: `oh < task.oh` and `c < task.c1`.
-            unsafe { any_row::<S, TW>(simd, task, oh, c) };
+            let (oh, group) = if task.channels_outer { (i, o) } else { (o, i) };
+            let of_group = group * GROUPED..vectors.min((group + 1) * GROUPED);
+            let channels = of_group.map(|vector| task.c0 + vector * S::F32_LANES);
+            // SAFETY: `oh < task.oh`; the channels lie in the task.
+            unsafe { any_row::<S, TW>(simd, task, oh, channels.clone()) };
             if let Some(post) = task.post {
-                // SAFETY: the row of these channels was just written.
-                unsafe { post.run(task, oh, 1, c, S::F32_LANES) };
+                for c in channels {
+                    // SAFETY: the row of these channels was just written.
+                    unsafe { post.run(task, oh, 1, c, S::F32_LANES) };
+                }
             }
         }
     }
 }
 
-/// Output row `oh` of the vector of channels at `c`.
+/// Output row `oh` of the vectors of channels at each of `channels`, at most [`GROUPED`].
 ///
 /// # Safety
-/// As [`any`], with `oh < task.oh` and `c < task.c1`.
+/// As [`any`], with `oh < task.oh` and every `c < task.c1`.
 #[inline(always)]
-unsafe fn any_row<S: SimdF32, const TW: usize>(simd: S, task: &Task, oh: usize, c: usize) {
-    let inside = task.inside();
-    let mut ow = 0;
-    while ow < task.ow {
-        if inside.contains(&ow) && inside.len() >= TW {
+unsafe fn any_row<S: SimdF32, const TW: usize>(
+    simd: S,
+    task: &Task,
+    oh: usize,
+    channels: impl ExactSizeIterator<Item = usize> + Clone,
+) {
+    let mut inside = task.inside();
+    if inside.len() < TW {
+        inside = task.ow..task.ow;
+    }
+    for c in channels.clone() {
+        let mut ow = inside.start;
+        while ow < inside.end {
             let at = ow.min(inside.end - TW);
             // SAFETY: the windows of `at .. at + TW` lie in the picture.
-            unsafe { any_tile::<S, TW>(simd, task, oh, at, c, 0, task.kernel.w) };
+            unsafe { any_tile::<S, TW>(simd, task, oh, at, c) };
             ow = at + TW;
-        } else {
-            let (lo, hi) = task.columns().taps(ow);
-            // SAFETY: the taps `lo .. hi` of the window lie in the picture.
-            unsafe { any_tile::<S, 1>(simd, task, oh, ow, c, lo, hi) };
-            ow += 1;
+        }
+    }
+    for ow in (0..inside.start).chain(inside.end..task.ow) {
+        let taps = task.columns().taps(ow);
+        let mut rest = channels.clone();
+        // SAFETY: the taps of the window lie in the picture.
+        unsafe {
+            if rest.len() == GROUPED {
+                let mut next = || rest.next().unwrap_or(task.c0);
+                let group: [usize; GROUPED] = std::array::from_fn(|_| next());
+                any_column(simd, task, oh, ow, group, taps);
+            } else {
+                rest.for_each(|c| any_column(simd, task, oh, ow, [c], taps));
+            }
         }
     }
 }
 
-/// Outputs `ow .. ow + TW` of row `oh`, from the tap columns `lo .. hi`.
+/// Outputs `ow .. ow + TW` of row `oh`, whose windows lie wholly inside the picture.
 ///
 /// # Safety
-/// - `ow + TW <= task.ow`, and the tap columns `lo .. hi` of all windows lie in the picture.
+/// - `ow + TW <= task.ow`, and all taps of these windows lie in the picture along the columns.
 #[inline(always)]
 unsafe fn any_tile<S: SimdF32, const TW: usize>(
     simd: S,
@@ -414,22 +450,18 @@ unsafe fn any_tile<S: SimdF32, const TW: usize>(
     oh: usize,
     ow: usize,
     c: usize,
-    lo: usize,
-    hi: usize,
 ) {
-    let taps = task.kernel.area();
     let step = task.stride.w * task.ld_in;
-    // SAFETY: the packed weights hold the block of `c`.
-    let block = unsafe { task.weights.add((c / BLOCK) * (1 + taps) * BLOCK + c % BLOCK) };
-    // SAFETY: a block begins with the bias.
-    let mut acc = [[unsafe { simd.load(block) }; TW]];
+    // SAFETY: the task holds the block of `c`.
+    let (block, bias) = unsafe { any_block(simd, task, c) };
+    let mut acc = [[bias; TW]];
     for kh in 0..task.kernel.h {
         // SAFETY: the table has a row per output row and tap row.
         let row = unsafe { task.row(oh * task.kernel.h + kh, c) };
         if row.is_null() {
             continue;
         }
-        for kw in lo..hi {
+        for kw in 0..task.kernel.w {
             let iw = ow * task.stride.w + kw * task.dilation_w - task.pad_left;
             // SAFETY: these taps lie in the picture and in the block.
             unsafe {
@@ -443,8 +475,64 @@ unsafe fn any_tile<S: SimdF32, const TW: usize>(
     }
     // SAFETY: the outputs lie in the task.
     unsafe {
-        let output = task.output.add((oh * task.ow + ow) * task.ld_out + c);
-        finish::<S, 1, TW>(simd, task, acc, output);
+        finish::<S, 1, TW>(simd, task, acc, task.output.add((oh * task.ow + ow) * task.ld_out + c));
+    }
+}
+
+/// Output `ow` of row `oh` of the vectors of channels at `channels`, from the tap columns `lo .. hi`, in
+/// the order of [`any_tile`].
+///
+/// # Safety
+/// - Every `c < task.c1`, `ow < task.ow`, and these taps of the window lie in the picture along the
+///   columns.
+#[inline(always)]
+unsafe fn any_column<S: SimdF32, const NV: usize>(
+    simd: S,
+    task: &Task,
+    oh: usize,
+    ow: usize,
+    channels: [usize; NV],
+    (lo, hi): (usize, usize),
+) {
+    // SAFETY: the task holds the blocks of these channels.
+    let blocks = channels.map(|c| unsafe { any_block(simd, task, c) });
+    let mut acc = [blocks.map(|(_, bias)| bias)];
+    for kh in 0..task.kernel.h {
+        // SAFETY: the table has a row per output row and tap row.
+        let row = unsafe { task.row(oh * task.kernel.h + kh, 0) };
+        if row.is_null() {
+            continue;
+        }
+        for kw in lo..hi {
+            let iw = ow * task.stride.w + kw * task.dilation_w - task.pad_left;
+            let tap = (1 + kh * task.kernel.w + kw) * BLOCK;
+            for (v, sum) in acc[0].iter_mut().enumerate() {
+                // SAFETY: the tap lies in the picture and in the block.
+                unsafe {
+                    let x = simd.load(row.add(iw * task.ld_in + channels[v]));
+                    *sum = simd.fma(x, simd.load(blocks[v].0.add(tap)), *sum);
+                }
+            }
+        }
+    }
+    tail(simd, task, &mut acc);
+    for (c, sum) in channels.into_iter().zip(acc[0]) {
+        // SAFETY: the output lies in the task.
+        unsafe { simd.store(task.output.add((oh * task.ow + ow) * task.ld_out + c), sum) };
+    }
+}
+
+/// The packed weights of the vector of channels at `c`, and its bias.
+///
+/// # Safety
+/// - `c < task.c1`.
+#[inline(always)]
+unsafe fn any_block<S: SimdF32>(simd: S, task: &Task, c: usize) -> (*const f32, S::f32s) {
+    let taps = task.kernel.area();
+    // SAFETY: the packed weights hold the block of `c`, which begins with the bias.
+    unsafe {
+        let block = task.weights.add((c / BLOCK) * (1 + taps) * BLOCK + c % BLOCK);
+        (block, simd.load(block))
     }
 }
 
