@@ -45,8 +45,12 @@ ops! {
     ConstantOfShape,
     /// See [`Conv2d`](crate::Conv2d).
     Conv2d,
+    /// See [`ConvTranspose2d`](crate::ConvTranspose2d).
+    ConvTranspose2d,
     /// See [`Dense`](crate::Dense).
     Dense,
+    /// See [`DepthToSpace`](crate::DepthToSpace).
+    DepthToSpace,
     /// See [`DepthwiseConv2d`](crate::DepthwiseConv2d).
     DepthwiseConv2d,
     /// See [`Expand`](crate::Expand).
@@ -79,6 +83,8 @@ ops! {
     Slice,
     /// See [`Softmax`](crate::Softmax).
     Softmax,
+    /// See [`SpaceToDepth`](crate::SpaceToDepth).
+    SpaceToDepth,
     /// See [`Split`](crate::Split).
     Split,
     /// See [`Squeeze`](crate::Squeeze).

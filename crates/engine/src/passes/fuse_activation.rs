@@ -46,6 +46,7 @@ pub(super) fn activation_of(op: &mut Op) -> Option<&mut Activation> {
         Op::Activate(layer) => Some(&mut layer.activation),
         Op::Binary(layer) => Some(&mut layer.activation),
         Op::Conv2d(layer) => Some(&mut layer.activation),
+        Op::ConvTranspose2d(layer) => Some(&mut layer.activation),
         Op::Dense(layer) => Some(&mut layer.activation),
         Op::DepthwiseConv2d(layer) => Some(&mut layer.activation),
         _ => None,

@@ -1,5 +1,6 @@
 //! From a layer to an operator: one file per kind, each connecting attributes, weights and kernel.
 
+mod conv_transpose;
 mod convolution;
 mod dense;
 mod elementwise;
@@ -23,7 +24,9 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::Cast(layer) => movement::cast(b, node, layer),
         Op::Concat(layer) => movement::concat(b, node, layer),
         Op::Conv2d(layer) => convolution::conv2d(b, node, layer),
+        Op::ConvTranspose2d(layer) => conv_transpose::conv_transpose2d(b, node, layer),
         Op::Dense(layer) => dense::dense(b, node, layer),
+        Op::DepthToSpace(layer) => movement::depth_to_space(b, node, layer),
         Op::DepthwiseConv2d(layer) => convolution::depthwise(b, node, layer),
         Op::Expand(_) => movement::expand(b, node),
         Op::Flatten(_) | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {
@@ -39,6 +42,7 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::Select(_) => elementwise::select(b, node),
         Op::Slice(layer) => movement::slice(b, node, layer),
         Op::Softmax(layer) => softmax::softmax(b, node, layer),
+        Op::SpaceToDepth(layer) => movement::space_to_depth(b, node, layer),
         Op::Split(layer) => movement::split(b, node, layer),
         Op::Tile(_) => movement::tile(b, node),
         Op::Transpose(layer) => movement::transpose(b, node, layer),

@@ -4,11 +4,13 @@ use super::{operand, optional};
 use crate::error::LowerError;
 use crate::plan::{Arg, BufId, Builder, Operand, reshaped};
 use depthwise_kernels::layout::{
-    BroadcastOp, CastOp, ConcatOp, CopyElements, GatherOp, PadFill, PadOp, Permute, SliceOp,
-    TileOp, View,
+    BroadcastOp, CastOp, ConcatOp, CopyElements, DepthToSpaceOp, GatherOp, PadFill, PadOp, Permute,
+    SliceOp, SpaceToDepthOp, TileOp, View,
 };
 use depthwise_layers::ir::{Node, ValueId};
-use depthwise_layers::{Cast, Concat, Gather, Pad, PadMode, Slice, Split, Transpose};
+use depthwise_layers::{
+    Cast, Concat, DepthToSpace, Gather, Pad, PadMode, Slice, SpaceToDepth, Split, Transpose,
+};
 use depthwise_tensor::{DType, Shape, Tensor};
 
 /// Reshape and its kin: the same memory under another shape where the rows stay rows, else a copy.
@@ -36,6 +38,28 @@ pub(super) fn transpose(
 ) -> Result<(), LowerError> {
     let (x, size, out) = source(b, node)?;
     let op = Permute::new(b.cpu(), size, x.view, &layer.perm, out.1, b.threads())?;
+    b.push(op, &[&x], &[out]);
+    Ok(())
+}
+
+pub(super) fn depth_to_space(
+    b: &mut Builder<'_>,
+    node: &Node,
+    layer: &DepthToSpace,
+) -> Result<(), LowerError> {
+    let (x, size, out) = source(b, node)?;
+    let op = DepthToSpaceOp::new(size, x.view, layer.block, out.1, b.threads())?;
+    b.push(op, &[&x], &[out]);
+    Ok(())
+}
+
+pub(super) fn space_to_depth(
+    b: &mut Builder<'_>,
+    node: &Node,
+    layer: &SpaceToDepth,
+) -> Result<(), LowerError> {
+    let (x, size, out) = source(b, node)?;
+    let op = SpaceToDepthOp::new(size, x.view, layer.block, out.1, b.threads())?;
     b.push(op, &[&x], &[out]);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Elements moved without arithmetic: copy, transpose, concat, slice, pad, gather, broadcast; and
+//! Elements moved without arithmetic: copy, transpose, blocks, concat, slice, pad, gather, broadcast; and
 //! the change of element type.
 //!
 //! All take [`View`]s of any distance of rows on both sides, and elements of 1, 2, 4 or 8 bytes.
@@ -41,6 +41,7 @@ macro_rules! strided_operator {
     };
 }
 
+mod blocks;
 mod cast;
 mod concat;
 mod copy;
@@ -56,6 +57,7 @@ mod transpose;
 mod view;
 pub(crate) mod walk;
 
+pub use blocks::{DepthToSpaceOp, SpaceToDepthOp};
 pub use cast::CastOp;
 pub use concat::ConcatOp;
 pub use copy::{CopyElements, CopyRows};

@@ -4,7 +4,7 @@ use crate::operator::{Operator, run};
 use crate::par::Par;
 use depthwise_layers as layers;
 use depthwise_layers::Layer;
-use depthwise_tensor::{DType, Shape, Tensor};
+use depthwise_tensor::{DType, Hw, Shape, Tensor};
 use proptest::prelude::*;
 
 /// Stands in padding, behind buffers, and wherever nothing was written.
@@ -500,5 +500,38 @@ proptest! {
         let (input, out) = (with_ld(&dims, lds.0), with_ld(&extents, lds.1));
         let op = SliceOp::new(4, input, &start, &step, out, 1).unwrap();
         check(&op, &[(&x, input)], out, &want);
+    }
+}
+
+#[test]
+fn blocks_of_pixels_equal_the_reference() {
+    for block in [Hw::ONE, Hw::square(2), Hw { h: 3, w: 2 }] {
+        for (depth, size) in [(1, 1), (3, 2), (16, 4), (17, 8)] {
+            for kinds in 0..9 {
+                let deep = with_ld(&[2, 3, 2, depth * block.area()], kinds / 3);
+                let wide = with_ld(&[2, 3 * block.h, 2 * block.w, depth], kinds % 3);
+                let x = tensor(dtype(size), deep.shape.dims());
+                let y = reference(&layers::DepthToSpace { block }, &[Some(&x)]);
+                let op = DepthToSpaceOp::new(size, deep, block, wide, 1 + kinds % 2).unwrap();
+                check(&op, &[(&x, deep)], wide, &y);
+                let op = SpaceToDepthOp::new(size, wide, block, deep, 1 + kinds % 2).unwrap();
+                check(&op, &[(&y, wide)], deep, &x);
+            }
+        }
+    }
+}
+
+#[test]
+fn views_that_are_no_blocks_of_each_other_are_refused() {
+    let deep = with_ld(&[1, 2, 2, 8], 0);
+    for (dims, block) in [
+        (&[1, 4, 4, 3][..], Hw::square(2)),
+        (&[1, 4, 2, 2], Hw::square(2)),
+        (&[2, 4, 4, 2], Hw::square(2)),
+        (&[16, 4], Hw::square(2)),
+        (&[1, 0, 0, 2], Hw { h: 0, w: 0 }),
+    ] {
+        assert!(DepthToSpaceOp::new(4, deep, block, with_ld(dims, 0), 1).is_err(), "{dims:?}");
+        assert!(SpaceToDepthOp::new(4, with_ld(dims, 0), block, deep, 1).is_err(), "{dims:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Every layer against values worked out by hand, and what each refuses.
 
+mod blocks;
 mod convolution;
 mod elementwise;
 mod moving;
