@@ -9,6 +9,7 @@ use depthwise_vision::{Normalize, Picture, Preprocess};
 use depthwise_zoo::{
     Checkpoint, EfficientNetLite, MobileNetV1, MobileNetV2, MobileNetV3, Network, Random, ZooError,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -265,7 +266,11 @@ impl Classifier {
         };
         let model = Model::from_graph(graph, engine.options())?;
         let (side, nchw) = picture_input(&model)?;
-        let described = Preprocess::from_metadata(model.metadata())?;
+        let described = match Preprocess::from_metadata(model.metadata())? {
+            None => normalization(model.metadata())?
+                .map(|normalize| Preprocess::classifier(side, normalize)),
+            described => described,
+        };
         let preprocess = match (preset, described, known) {
             (Some(preset), _, _) => Preprocess::classifier(side, preset.normalize()),
             (None, Some(described), _) => described,
@@ -277,7 +282,10 @@ impl Classifier {
         };
         let labels = match labels {
             Some(path) => read_labels(path)?,
-            None => Vec::new(),
+            None => {
+                let own = model.metadata().get("labels");
+                own.map(|text| text.lines().map(str::to_owned).collect()).unwrap_or_default()
+            }
         };
         Ok(Classifier { model, name, preprocess, nchw, labels })
     }
@@ -324,7 +332,8 @@ impl Classifier {
         Ok(exps.iter().map(|e| e / sum).collect())
     }
 
-    /// Name of a class: from the given labels, else of ImageNet where there are as many classes.
+    /// Name of a class: from the labels given or in the file, else of ImageNet where there are as
+    /// many classes.
     pub(crate) fn label(&self, class: usize, classes: usize) -> &str {
         let imagenet = depthwise_zoo::imagenet_labels();
         if !self.labels.is_empty() {
@@ -364,6 +373,27 @@ fn picture_input(model: &Model) -> Result<(usize, bool)> {
     Ok((h, nchw))
 }
 
+/// The normalization that the metadata of a TensorFlow Lite file describe: `input.mean` and
+/// `input.std`, one number or one per channel.
+fn normalization(metadata: &BTreeMap<String, String>) -> Result<Option<Normalize>> {
+    let triple = |key: &str| -> Result<Option<[f32; 3]>> {
+        let Some(text) = metadata.get(key) else { return Ok(None) };
+        let numbers = text.split(',').map(str::parse).collect::<Result<Vec<f32>, _>>();
+        match numbers.with_context(|| format!("{key} = \"{text}\""))?[..] {
+            [x] => Ok(Some([x; 3])),
+            [r, g, b] => Ok(Some([r, g, b])),
+            _ => bail!("{key} = \"{text}\" is neither one number nor one per channel"),
+        }
+    };
+    let (Some(mean), Some(std)) = (triple("input.mean")?, triple("input.std")?) else {
+        return Ok(None);
+    };
+    let usable = |x: &f32| x.is_finite() && *x != 0.0;
+    ensure!(mean.iter().all(|x| x.is_finite()), "input.mean is not finite");
+    ensure!(std.iter().all(usable), "input.std is not a number to divide by");
+    Ok(Some(Normalize { divisor: 1.0, mean, std }))
+}
+
 /// Class names: a JSON list, a JSON object by number, or one per line.
 fn read_labels(path: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -390,6 +420,20 @@ mod tests {
         assert_eq!(shape.0.dims(), [1, 3, 224, 224]);
         assert!("1x-3".parse::<ShapeArg>().is_err());
         assert!("".parse::<ShapeArg>().is_err());
+    }
+
+    #[test]
+    fn normalization_is_one_number_or_one_per_channel() {
+        let of = |mean: &str, std: &str| {
+            let pairs = [("input.mean", mean), ("input.std", std)];
+            normalization(&pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
+        };
+        let want = Normalize { divisor: 1.0, mean: [127.5; 3], std: [1.0, 2.0, 4.0] };
+        assert_eq!(of("127.5", "1,2,4").unwrap(), Some(want));
+        assert_eq!(normalization(&BTreeMap::new()).unwrap(), None);
+        for (mean, std) in [("a", "1"), ("1", "0"), ("1,2", "1"), ("inf", "1"), ("1", "nan")] {
+            assert!(of(mean, std).is_err(), "{mean} {std}");
+        }
     }
 
     #[test]

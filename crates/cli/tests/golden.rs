@@ -1,4 +1,4 @@
-//! Whole networks against the answers of ONNX Runtime, at every ISA level and thread count.
+//! Whole networks against the answers of ONNX Runtime and LiteRT, at every ISA level and thread count.
 
 use depthwise_engine::{Cpu, Model, Options, Session, Shape, Tensor};
 use depthwise_formats::{Weights, safetensors, torch};
@@ -153,4 +153,55 @@ fn face_detector_meets_its_golden() {
 #[test]
 fn simplified_face_detector_meets_its_golden() {
     check_onnx("ultralight_face_rfb_320_simplified", false);
+}
+
+/// A TFLite file meets its golden: all outputs within this share of their largest magnitude.
+fn check_tflite(name: &str, bound: f32) {
+    let Some(shared) = shared_dir() else { return };
+    let golden = golden(&shared, &format!("{name}.safetensors"));
+    for options in settings() {
+        let label = label(&options);
+        let path = shared.join("models/tflite").join(format!("{name}.tflite"));
+        let model = Model::open_with(path, options).unwrap();
+        let inputs: Vec<Tensor> = model
+            .inputs()
+            .map(|(input, _)| golden.get(&format!("in/{input}")).unwrap().clone())
+            .collect();
+        let shapes: Vec<Shape> = inputs.iter().map(|t| *t.shape()).collect();
+        let got = model.session_for(&shapes).unwrap().run_tensors(&inputs).unwrap();
+        for (output, got) in model.outputs().zip(&got) {
+            let (_, relative) = errors(got, golden.get(&format!("out/{output}")).unwrap());
+            assert!(relative < bound, "{name} {output} on {label}: {relative}");
+        }
+    }
+}
+
+#[test]
+fn face_detector_of_mediapipe_meets_its_golden() {
+    check_tflite("mediapipe_face_detection_short_range", 1e-3);
+}
+
+#[test]
+fn face_landmarks_meet_their_golden() {
+    check_tflite("mediapipe_face_landmark", 1e-3);
+}
+
+#[test]
+fn hand_landmarks_meet_their_golden() {
+    check_tflite("mediapipe_hand_landmark_lite", 1e-3);
+}
+
+#[test]
+fn pose_detector_of_sparse_weights_meets_its_golden() {
+    check_tflite("mediapipe_pose_detection_sparse", 1e-3);
+}
+
+#[test]
+fn selfie_segmenter_meets_its_golden() {
+    check_tflite("mediapipe_selfie_segmentation", 1e-3);
+}
+
+#[test]
+fn person_detector_meets_its_golden() {
+    check_tflite("vww_96_float", 1e-4);
 }

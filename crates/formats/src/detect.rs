@@ -2,6 +2,7 @@
 
 use crate::onnx::{self, OnnxError};
 use crate::safetensors::{self, SafetensorsError};
+use crate::tflite::{self, TfliteError};
 use crate::torch::{self, TorchError};
 use crate::{Weights, file};
 use depthwise_layers::ir::Graph;
@@ -59,6 +60,9 @@ pub enum FormatError {
     /// A PyTorch checkpoint with a fault.
     #[error(transparent)]
     Torch(#[from] TorchError),
+    /// A TFLite file with a fault, or that cannot be run.
+    #[error(transparent)]
+    Tflite(#[from] TfliteError),
 }
 
 /// Reads a network from a file of any format that holds one; content decides before the name.
@@ -69,6 +73,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Graph, FormatError> {
     let path = path.as_ref();
     match detect(path)? {
         Format::Onnx => Ok(onnx::open(path)?),
+        Format::Tflite => Ok(tflite::open(path)?),
         format @ (Format::Safetensors | Format::Torch) => {
             Err(FormatError::OnlyWeights { path: path.to_owned(), format: format.name() })
         }
@@ -85,8 +90,8 @@ pub fn open_weights(path: impl AsRef<Path>) -> Result<Weights, FormatError> {
     match detect(path)? {
         Format::Safetensors => Ok(safetensors::open(path)?),
         Format::Torch => Ok(torch::open(path)?),
-        Format::Onnx => {
-            Err(FormatError::NotWeights { path: path.to_owned(), format: Format::Onnx.name() })
+        format @ (Format::Onnx | Format::Tflite) => {
+            Err(FormatError::NotWeights { path: path.to_owned(), format: format.name() })
         }
         other => Err(FormatError::Unsupported { path: path.to_owned(), format: other.name() }),
     }
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn content_decides_before_the_name() {
         let tflite = b"\x1c\0\0\0TFL3";
-        assert!(matches!(error("m.onnx", tflite), FormatError::Unsupported { .. }));
+        assert!(matches!(error("m.onnx", tflite), FormatError::Tflite(_)));
         let header = b"\x02\0\0\0\0\0\0\0{\"a\"";
         assert!(matches!(error("m.bin", header), FormatError::OnlyWeights { .. }));
         assert!(matches!(error("m.bin", b"\x08"), FormatError::Onnx(_)));
@@ -178,12 +183,11 @@ mod tests {
 
     #[test]
     fn formats_to_come_are_named() {
-        for (name, content) in
-            [("m.tflite", &b""[..]), ("m.keras", b"PK\x03\x04"), ("m.h5", b"\x89HDF\r\n\x1a\n")]
-        {
+        for (name, content) in [("m.keras", &b"PK\x03\x04"[..]), ("m.h5", b"\x89HDF\r\n\x1a\n")] {
             let error = error(name, content);
             assert!(matches!(error, FormatError::Unsupported { .. }), "{error}");
         }
+        assert!(matches!(error("m.tflite", b""), FormatError::Tflite(_)));
         assert!(matches!(error("m.pth", b"PK"), FormatError::OnlyWeights { .. }));
         assert!(matches!(error("m.xyz", b"hello"), FormatError::Unknown { .. }));
         assert!(matches!(open("no/such"), Err(FormatError::Io { .. })));

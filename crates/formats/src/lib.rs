@@ -1,4 +1,4 @@
-//! Model and weight files: ONNX, safetensors and PyTorch checkpoints.
+//! Model and weight files: ONNX, TensorFlow Lite, safetensors and PyTorch checkpoints.
 //!
 //! Files are data from strangers. Reading one executes nothing, allocates no more than a small
 //! multiple of the file's size, and ends in a value or a typed error.
@@ -6,6 +6,7 @@
 //! | module | file | gives |
 //! |---|---|---|
 //! | [`onnx`] | `.onnx` | [`Graph`] |
+//! | [`tflite`] | `.tflite` | [`Graph`] |
 //! | [`safetensors`] | `.safetensors` | [`Weights`], read and written |
 //! | [`torch`] | `.pth`, `.pt` state dicts | [`Weights`] |
 //!
@@ -16,6 +17,7 @@ mod detect;
 mod file;
 pub mod onnx;
 pub mod safetensors;
+pub mod tflite;
 pub mod torch;
 mod weights;
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use depthwise_formats::onnx::wire::{
     Attribute, AttributeValue, Dimension, Graph, Model, Node, Opset, ValueInfo, data_type,
 };
-use depthwise_formats::{onnx, safetensors, torch};
+use depthwise_formats::tflite::wire::{Field, IDENTIFIER, Record, encode};
+use depthwise_formats::{onnx, safetensors, tflite, torch};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -107,6 +108,61 @@ fn many_empty_tensors() -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()
 }
 
+/// A TFLite model with these tensors and operators, all of one code.
+fn network(tensors: Vec<Record>, code: Record, operators: Vec<Record>) -> Vec<u8> {
+    let network = Record::new()
+        .with(0, Field::Tables(tensors))
+        .with(1, Field::I32s(vec![0]))
+        .with(3, Field::Tables(operators));
+    let model = Record::new()
+        .with(1, Field::Tables(vec![code]))
+        .with(2, Field::Tables(vec![network]))
+        .with(
+            4,
+            Field::Tables(vec![Record::new(), Record::new().with(0, Field::Bytes(vec![0; 4]))]),
+        );
+    encode(IDENTIFIER, &model)
+}
+
+fn vector_of_four() -> Record {
+    Record::new().with(0, Field::I32s(vec![4]))
+}
+
+/// Many operators of the fewest bytes.
+fn small_operators(code: i32) -> Vec<u8> {
+    let code = Record::new().with(3, Field::I32(code));
+    network(vec![vector_of_four()], code, vec![Record::new(); 40_000])
+}
+
+/// Many operators of a custom kind with a long name.
+fn long_custom_name() -> Vec<u8> {
+    let code = Record::new().with(0, Field::U8(32)).with(1, Field::Text("n".repeat(100_000)));
+    network(vec![vector_of_four()], code, vec![Record::new(); 10_000])
+}
+
+/// Many operators that compute a tensor each.
+fn negations() -> Vec<u8> {
+    let operator =
+        |i: i32| Record::new().with(1, Field::I32s(vec![i])).with(2, Field::I32s(vec![i + 1]));
+    let code = Record::new().with(3, Field::I32(59));
+    network(vec![vector_of_four(); 20_001], code, (0..20_000).map(operator).collect())
+}
+
+/// A sparse tensor of few elements and vast extents.
+fn vast_sparse_tensor() -> Vec<u8> {
+    let level = || Record::new().with(1, Field::I32(1 << 15));
+    let sparsity = Record::new()
+        .with(0, Field::I32s(vec![0, 1]))
+        .with(2, Field::Tables(vec![level(), level()]));
+    let sparse = Record::new()
+        .with(0, Field::I32s(vec![1 << 15; 2]))
+        .with(2, Field::I32(1))
+        .with(6, Field::Table(sparsity));
+    let operator = Record::new().with(1, Field::I32s(vec![1])).with(2, Field::I32s(vec![2]));
+    let code = Record::new().with(3, Field::I32(59));
+    network(vec![vector_of_four(), sparse, vector_of_four()], code, vec![operator])
+}
+
 #[test]
 fn memory_is_bounded_by_the_file() {
     let read_onnx = |file| onnx::read(file, None);
@@ -118,4 +174,9 @@ fn memory_is_bounded_by_the_file() {
     check("many tuples", checkpoint(&b")".repeat(200_000)), torch::read);
     check("a shared key", shared_key(), torch::read);
     check("a header of tensors", many_empty_tensors(), safetensors::read);
+    check("unknown operators", small_operators(999), tflite::read);
+    check("operators without operands", small_operators(59), tflite::read);
+    check("a long custom name", long_custom_name(), tflite::read);
+    check("many results", negations(), tflite::read);
+    check("a vast sparse tensor", vast_sparse_tensor(), tflite::read);
 }
