@@ -83,6 +83,11 @@ impl Case {
         operands.sum::<usize>() + self.op.packed_bytes()
     }
 
+    /// Those of them that a run writes.
+    pub fn bytes_written(&self) -> usize {
+        self.op.output_bytes().iter().sum()
+    }
+
     /// Runs the operator once.
     pub fn run(&mut self, par: &Par) {
         self.program.run(&mut self.state, &mut self.arena, par);

@@ -5,18 +5,17 @@ mod kernels;
 mod nets;
 mod peers;
 mod report;
+mod roofline;
 
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
 use depthwise_benches::families::{FAMILIES, Family};
 use depthwise_benches::shapes::{NETS, Net, OTHERS};
-use depthwise_kernels::{Cpu, Isa, Par, roofline};
+use depthwise_kernels::{Cpu, Isa, Par};
+use roofline::Roofline;
 use serde::Serialize;
-use std::hint::black_box;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Barrier;
-use std::time::Instant;
 
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -26,6 +25,7 @@ with this one. Close other programs, and compare minima.
 
 Examples:
   cargo xtask bench --quick
+  cargo xtask bench --roofline
   cargo xtask bench --family dwconv_f32 --net mobilenet_v2 --layers
   cargo xtask bench --net mobilenet_v1 --threads 1 --json out.json --plot out.svg
   cargo xtask bench --peers --json benches/record/f32.json")]
@@ -42,9 +42,12 @@ pub(crate) struct Args {
     /// Fewer rounds: a glance, not a measurement
     #[arg(long)]
     quick: bool,
-    /// Also print every layer of the kernels
+    /// Also print every layer with its fastest kernel against its roof, the worst first
     #[arg(long)]
     layers: bool,
+    /// Measure only what the machine can do: multiply-adds, caches, memory
+    #[arg(long)]
+    roofline: bool,
     #[command(flatten)]
     peers: peers::PeerArgs,
     /// Write all figures to a JSON file
@@ -68,21 +71,14 @@ struct Report {
     cpu: String,
     level: String,
     cores: usize,
-    peaks: Vec<Peak>,
+    #[serde(flatten)]
+    roofline: Roofline,
     kernels: Vec<kernels::Row>,
     nets: Vec<nets::Row>,
     /// Other engines, and what they are.
     peers: Vec<peers::Row>,
     #[serde(skip_serializing_if = "<[&str]>::is_empty")]
     versions: &'static [&'static str],
-}
-
-/// Multiply-adds in registers, on so many threads at once.
-#[derive(Clone, Debug, Serialize)]
-struct Peak {
-    level: &'static str,
-    threads: usize,
-    gflops: f64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -97,33 +93,38 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cpu: cpu_name(),
         level: settings.cpu.to_string(),
         cores: Par::default_threads(),
-        peaks: Vec::new(),
+        roofline: Roofline::default(),
         kernels: Vec::new(),
         nets: Vec::new(),
         peers: Vec::new(),
         versions: &[],
     };
     println!("{}, level {}, {} cores", report.cpu, report.level, report.cores);
-    update_peaks(&mut report.peaks, &settings);
+    report.roofline.update_peaks(&settings.cpu, &settings.pars);
+    if args.roofline {
+        report.roofline.measure_bandwidths(&settings.cpu, &settings.pars);
+        return finish(report, args);
+    }
     if args.peers.peers {
         report.peers = peers::measure(&args.peers, &nets, &settings)?;
         report.versions = peers::versions();
-        update_peaks(&mut report.peaks, &settings);
+        report.roofline.update_peaks(&settings.cpu, &settings.pars);
         return finish(report, args);
     }
     if args.net.is_empty() || !args.family.is_empty() {
         // Layers of no network take part unless networks are named.
         let others: &[Net] = if args.net.is_empty() { &[OTHERS] } else { &[] };
         let sources = [&nets[..], others].concat();
+        report.roofline.measure_bandwidths(&settings.cpu, &settings.pars);
         for family in families {
-            update_peaks(&mut report.peaks, &settings);
+            report.roofline.update_peaks(&settings.cpu, &settings.pars);
             let rows = kernels::measure(family, &sources, &settings)?;
             report.kernels.extend(rows);
         }
     }
     if args.family.is_empty() {
         for net in &nets {
-            update_peaks(&mut report.peaks, &settings);
+            report.roofline.update_peaks(&settings.cpu, &settings.pars);
             report.nets.extend(nets::measure(net, &settings)?);
         }
     }
@@ -133,13 +134,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Sets the figures against the peak, and prints and writes them.
 fn finish(mut report: Report, args: &Args) -> Result<()> {
     for row in &mut report.peers {
-        row.percent_of_peak = percent(&report.peaks, &report.level, row.threads, row.gflops);
+        row.percent_of_peak =
+            report.roofline.percent_of_peak(&report.level, row.threads, row.gflops);
     }
     for row in &mut report.kernels {
-        row.percent_of_peak = percent(&report.peaks, row.level, row.threads, row.gflops);
+        row.percent_of_peak = report.roofline.percent_of_peak(row.level, row.threads, row.gflops);
+        row.roof = report.roofline.roof(row.level, row.threads, row.work());
     }
     for row in &mut report.nets {
-        row.percent_of_peak = percent(&report.peaks, row.level, row.threads, row.gflops);
+        row.percent_of_peak = report.roofline.percent_of_peak(row.level, row.threads, row.gflops);
     }
     report::print(&report, args.layers);
     if let Some(path) = &args.json {
@@ -211,54 +214,6 @@ fn cpu_name() -> String {
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
-/// Measures the peak of each level and number of threads, and keeps the higher of this and what
-/// was seen before.
-fn update_peaks(peaks: &mut Vec<Peak>, settings: &Settings) {
-    for cpu in settings.cpu.levels() {
-        for par in &settings.pars {
-            let (level, threads) = (cpu.isa().name(), par.threads());
-            let gflops = measure_peak(&cpu, threads);
-            match peaks.iter_mut().find(|p| p.level == level && p.threads == threads) {
-                Some(peak) => peak.gflops = peak.gflops.max(gflops),
-                None => peaks.push(Peak { level, threads, gflops }),
-            }
-        }
-    }
-}
-
-/// Billions of floating-point operations a second that `threads` threads reach together: the best of
-/// a few tries of some milliseconds.
-fn measure_peak(cpu: &Cpu, threads: usize) -> f64 {
-    const STEPS: usize = 400_000;
-    const TRIES: usize = 5;
-    let barrier = Barrier::new(threads);
-    let work = || {
-        black_box(roofline::multiply_add(cpu, STEPS / 10));
-        let tries = (0..TRIES).map(|_| {
-            barrier.wait();
-            let start = Instant::now();
-            let operations = roofline::multiply_add(cpu, black_box(STEPS));
-            operations / start.elapsed().as_secs_f64() / 1e9
-        });
-        tries.collect::<Vec<f64>>()
-    };
-    let all: Vec<Vec<f64>> = std::thread::scope(|scope| {
-        let helpers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let own = work();
-        // A helper that failed counts as one that did nothing.
-        let others = helpers.into_iter().map(|helper| helper.join().unwrap_or_default());
-        others.chain([own]).collect()
-    });
-    let together = |i: usize| all.iter().map(|tries| tries.get(i).unwrap_or(&0.0)).sum::<f64>();
-    (0..TRIES).map(together).fold(0.0, f64::max)
-}
-
-/// The share of the peak in percent; `None` where no arithmetic is counted.
-fn percent(peaks: &[Peak], level: &str, threads: usize, gflops: f64) -> Option<f64> {
-    let peak = peaks.iter().find(|p| p.level == level && p.threads == threads)?;
-    (gflops > 0.0).then_some(100.0 * gflops / peak.gflops)
-}
-
 /// The middle of some times, and the shortest. Sorts them.
 fn median_and_min(times: &mut [f64]) -> (f64, f64) {
     times.sort_by(f64::total_cmp);
@@ -281,14 +236,6 @@ mod tests {
         assert_eq!(pick("net", &["b".into()], &all).unwrap(), [2]);
         let error = pick("net", &["c".into()], &all).unwrap_err().to_string();
         assert_eq!(error, "no net c; there are a, b");
-    }
-
-    #[test]
-    fn share_of_the_peak_needs_arithmetic() {
-        let peaks = [Peak { level: "avx2", threads: 2, gflops: 80.0 }];
-        assert_eq!(percent(&peaks, "avx2", 2, 20.0), Some(25.0));
-        assert_eq!(percent(&peaks, "avx2", 2, 0.0), None);
-        assert_eq!(percent(&peaks, "avx2", 1, 20.0), None);
     }
 
     #[test]

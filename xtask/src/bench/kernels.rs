@@ -1,5 +1,6 @@
 //! Every kernel of a family on the layers of networks.
 
+use super::roofline::{Roof, Work};
 use super::{Settings, done, is_scalar, median_and_min, progress};
 use anyhow::{Context, Result};
 use depthwise_benches::case::Case;
@@ -22,12 +23,30 @@ pub(super) struct Row {
     pub min_us: f64,
     pub median_us: f64,
     pub macs: u64,
+    /// Bytes of operands, packed weights and results.
     pub bytes: usize,
+    /// Those of the results.
+    pub bytes_written: usize,
     pub gflops: f64,
     pub gigabytes_per_second: f64,
     pub percent_of_peak: Option<f64>,
+    /// What the layer could take on this machine.
+    pub roof: Option<Roof>,
     /// Time of the fastest scalar kernel on this layer, over this time.
     pub times_scalar: Option<f64>,
+}
+
+impl Row {
+    /// What a run does at least.
+    pub(super) fn work(&self) -> Work {
+        let read = self.bytes - self.bytes_written;
+        Work { macs: self.macs, read, written: self.bytes_written }
+    }
+
+    /// Time of the roof over this time, in percent.
+    pub(super) fn percent_of_roof(&self) -> Option<f64> {
+        self.roof.map(|roof| 100.0 * roof.us / self.min_us)
+    }
 }
 
 /// Time that a batch of runs of one kernel should take, in microseconds: long for the clock, short
@@ -104,9 +123,11 @@ fn row(family: &'static str, net: &'static str, layer: &Layer, mut c: Candidate<
         median_us,
         macs: c.case.macs(),
         bytes: c.case.bytes(),
+        bytes_written: c.case.bytes_written(),
         gflops: 2e-3 * c.case.macs() as f64 / min_us,
         gigabytes_per_second: 1e-3 * c.case.bytes() as f64 / min_us,
         percent_of_peak: None,
+        roof: None,
         times_scalar: None,
     }
 }

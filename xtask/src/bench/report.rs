@@ -9,11 +9,7 @@ use plotters::prelude::*;
 use std::path::Path;
 
 pub(super) fn print(report: &Report, layers: bool) {
-    let mut table = workspace::table(&["multiply-add peak", "threads", "GFLOP/s"], &[1, 2]);
-    for peak in &report.peaks {
-        table.add_row([peak.level.into(), peak.threads.to_string(), number(peak.gflops)]);
-    }
-    println!("\n{}", table.trim_fmt());
+    report.roofline.print();
     if !report.kernels.is_empty() {
         print_kernels(report);
     }
@@ -117,33 +113,47 @@ fn print_kernels(report: &Report) {
     println!("\nKernels, summed over the layers that each computes:\n{}", table.trim_fmt());
 }
 
+/// The fastest kernel of each layer and number of threads, the one farthest from its roof first.
 fn print_layers(rows: &[Row]) {
+    let same = |a: &Row, b: &Row| {
+        (a.family, a.net, &a.layer, a.threads) == (b.family, b.net, &b.layer, b.threads)
+    };
+    let fastest = |row: &&Row| rows.iter().all(|r| !same(r, row) || r.min_us >= row.min_us);
+    let mut fastest: Vec<&Row> = rows.iter().filter(fastest).collect();
+    let share = |row: &Row| row.percent_of_roof().unwrap_or(0.0);
+    fastest.sort_by(|a, b| share(a).total_cmp(&share(b)));
     let header = [
         "layer",
         "kernel",
         "threads",
+        "count",
         "min us",
         "median",
         "GFLOP/s",
-        "% of peak",
         "GB/s",
         "x scalar",
+        "roof us",
+        "% of roof",
+        "bound by",
     ];
-    let mut table = workspace::table(&header, &[2, 3, 4, 5, 6, 7, 8]);
-    for row in rows {
+    let mut table = workspace::table(&header, &[2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    for row in fastest {
         table.add_row([
             format!("{}.{}", row.net, row.layer),
             row.kernel.to_owned(),
             row.threads.to_string(),
+            row.count.to_string(),
             format!("{:.2}", row.min_us),
             format!("{:.2}", row.median_us),
             number(row.gflops),
-            optional(row.percent_of_peak),
             number(row.gigabytes_per_second),
             optional(row.times_scalar),
+            row.roof.map_or("-".into(), |roof| format!("{:.2}", roof.us)),
+            optional(row.percent_of_roof()),
+            row.roof.map_or("-", |roof| roof.bound.name()).to_owned(),
         ]);
     }
-    println!("\n{}", table.trim_fmt());
+    println!("\nLayers against their roofs:\n{}", table.trim_fmt());
 }
 
 fn print_nets(report: &Report) {
