@@ -1,9 +1,16 @@
 //! Aligned heap memory.
 
+mod pages;
+mod slab;
+
+pub use slab::Slab;
+
 use bytemuck::Pod;
 use bytes::Bytes;
+use pages::Pages;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// Bytes that every buffer is aligned to: one cache line, one AVX-512 vector.
 pub const ALIGN: usize = 64;
@@ -16,13 +23,25 @@ pub struct AllocError {
     pub bytes: usize,
 }
 
-/// Zeroed heap memory that starts on a 64-byte line.
+/// Zeroed memory that starts on a 64-byte line.
+///
+/// Of a megabyte or more, it is pages of its own, huge ones where the system has them; a smaller one
+/// comes from the heap, or from a [`Slab`].
 pub struct AlignedBuf {
-    /// The first line in the block.
+    /// The first line.
     ptr: NonNull<u8>,
     len: usize,
+    home: Home,
+}
+
+/// Whose memory a buffer is.
+enum Home {
+    /// No bytes, no memory.
+    Nowhere,
     /// What the allocator gave, of [`block`] bytes.
-    start: NonNull<u8>,
+    Heap(NonNull<u8>),
+    /// A part of pages that no other buffer has.
+    Pages { _pages: Arc<Pages> },
 }
 
 /// The block that has room for `len` bytes from a line on.
@@ -37,7 +56,7 @@ fn block(len: usize) -> Result<Layout, AllocError> {
 /// Alignment of every block of the usual allocators.
 const NATURAL: usize = 16;
 
-// SAFETY: the buffer owns its memory like a `Box<[u8]>`; nothing in it is tied to a thread.
+// SAFETY: the buffer owns its memory, or its part of the pages, like a `Box<[u8]>`; nothing in it is tied to a thread.
 unsafe impl Send for AlignedBuf {}
 // SAFETY: shared access only reads (`bytes`); writing needs `&mut self`, or goes through the raw
 // pointer of `as_ptr`, whose users take that duty on themselves.
@@ -50,7 +69,17 @@ impl AlignedBuf {
     /// [`AllocError`] where the allocator has no such block.
     pub fn zeroed(len: usize) -> Result<AlignedBuf, AllocError> {
         if len == 0 {
-            return Ok(AlignedBuf { ptr: dangling(), len: 0, start: dangling() });
+            return Ok(AlignedBuf { ptr: dangling(), len: 0, home: Home::Nowhere });
+        }
+        if len >= pages::WORTH {
+            // Where the system has no pages to give, the allocator has the last word.
+            if let Some(pages) = Pages::new(len) {
+                return Ok(AlignedBuf {
+                    ptr: pages.start(),
+                    len,
+                    home: Home::Pages { _pages: Arc::new(pages) },
+                });
+            }
         }
         // SAFETY: the layout has a size above zero.
         let start = unsafe { alloc_zeroed(block(len)?) };
@@ -60,7 +89,7 @@ impl AlignedBuf {
         // SAFETY: at most `ALIGN - NATURAL` bytes from a multiple of `NATURAL` to the next of
         // `ALIGN`, which the block has beside `len`.
         let ptr = unsafe { start.add(to_line) };
-        Ok(AlignedBuf { ptr, len, start })
+        Ok(AlignedBuf { ptr, len, home: Home::Heap(start) })
     }
 
     /// A copy of `data`.
@@ -91,7 +120,7 @@ impl AlignedBuf {
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `ptr` is valid for `len` initialised (zeroed) bytes of the block, or dangling and aligned for 0.
+        // SAFETY: `ptr` is valid for `len` initialised (zeroed) bytes of `home`, or dangling and aligned for 0.
         unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
     }
 
@@ -124,11 +153,11 @@ impl AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        if self.len != 0
+        if let Home::Heap(start) = self.home
             && let Ok(block) = block(self.len)
         {
             // SAFETY: allocated in `zeroed` with this layout, and freed only here.
-            unsafe { dealloc(self.start.as_ptr(), block) };
+            unsafe { dealloc(start.as_ptr(), block) };
         }
     }
 }
@@ -158,7 +187,7 @@ mod tests {
 
     #[test]
     fn memory_starts_on_a_line_and_is_zero() {
-        for len in [0, 1, 63, 64, 1000] {
+        for len in [0, 1, 63, 64, 1000, pages::WORTH, 5 * pages::WORTH + 1] {
             let buf = AlignedBuf::zeroed(len).unwrap();
             assert_eq!(buf.as_ptr() as usize % ALIGN, 0);
             assert!(buf.bytes().iter().all(|&b| b == 0));

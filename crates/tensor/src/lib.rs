@@ -23,7 +23,7 @@ mod tensor;
 
 pub use activation::{Activation, erf};
 pub use arena::Arena;
-pub use buf::AlignedBuf;
+pub use buf::{AlignedBuf, Slab};
 pub use dtype::{DType, Element};
 pub use geometry::{ConvGeometry, PoolGeometry, WindowAxis};
 pub use rows::{Rows, padded_ld};

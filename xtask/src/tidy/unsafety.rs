@@ -5,6 +5,8 @@ use super::{Finding, Source};
 /// Files outside crates/kernels that may hold `unsafe`, with the reason.
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/tensor/src/buf.rs", "aligned memory"),
+    ("crates/tensor/src/buf/pages.rs", "aligned memory"),
+    ("crates/tensor/src/buf/slab.rs", "aligned memory"),
     ("crates/tensor/src/arena.rs", "aligned memory"),
     ("crates/engine/tests/allocation.rs", "an allocator that counts"),
 ];

@@ -113,6 +113,7 @@ pub(crate) fn build(
     for id in graph.outputs() {
         uses[id.index()] += 1;
     }
+    packs.expect(&graph);
     let count = graph.values().len();
     let stable = prepared.values().len();
     let mut builder = Builder {
@@ -333,7 +334,7 @@ impl Builder<'_> {
                 let bias = bias.map(|id| self.need_constant(id)).transpose()?;
                 let bias = bias.map(Tensor::to_f32);
                 let weight = self.need_constant(weight)?.to_f32();
-                pack(&self.cpu, &weight, bias.as_deref())?
+                self.packs.settle(pack(&self.cpu, &weight, bias.as_deref())?)?
             }
         };
         if ids().all(|id| id.index() < self.stable) {

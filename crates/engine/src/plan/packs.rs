@@ -3,7 +3,9 @@
 use depthwise_kernels::conv2d::PackedConvF32;
 use depthwise_kernels::dwconv_f32::PackedDwF32;
 use depthwise_kernels::gemm_f32::PackedGemmF32;
-use depthwise_layers::ir::ValueId;
+use depthwise_layers::ir::{Def, Graph, Value, ValueId};
+use depthwise_tensor::Slab;
+use depthwise_tensor::buf::AllocError;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -26,12 +28,37 @@ pub(crate) enum Packed {
 /// only, so plans for different input sizes share it.
 #[derive(Debug, Default)]
 pub(crate) struct Packs {
+    /// Where they lie.
+    memory: Slab,
     map: HashMap<PackKey, Packed>,
 }
 
 impl Packs {
     pub(crate) fn get(&self, key: &PackKey) -> Option<&Packed> {
         self.map.get(key)
+    }
+
+    /// Expects the constants of `graph`, which the slab then has room for: as `f32`, in panels a
+    /// little wider than the weights.
+    pub(crate) fn expect(&mut self, graph: &Graph) {
+        let elements = |value: &Value| match &value.def {
+            Def::Const(tensor) => tensor.shape().elements(),
+            _ => 0,
+        };
+        let elements: usize = graph.values().iter().map(elements).sum();
+        self.memory.expect(elements.saturating_mul(size_of::<f32>()).saturating_add(elements / 4));
+    }
+
+    /// Moves weights that were just packed to where the others lie.
+    pub(crate) fn settle(&mut self, mut packed: Packed) -> Result<Packed, AllocError> {
+        let memory = &mut self.memory;
+        match &mut packed {
+            Packed::Gemm(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+            Packed::Conv(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+            Packed::Depthwise(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+        }
+        .transpose()?;
+        Ok(packed)
     }
 
     pub(crate) fn insert(&mut self, key: PackKey, packed: Packed) {

@@ -4,7 +4,8 @@ use super::{FAMILY, KERNELS, Kernel};
 use crate::gemm_f32::{PackedGemmF32, Panel};
 use crate::isa::Cpu;
 use crate::operator::KernelError;
-use depthwise_tensor::Hw;
+use depthwise_tensor::buf::AllocError;
+use depthwise_tensor::{Hw, Slab};
 
 /// The weights of a convolution in the order that the kernels read: a matrix `[kh * kw * ic][oc]`
 /// per group, each packed as [`PackedGemmF32`].
@@ -38,6 +39,14 @@ impl PackedConvF32 {
             PackedGemmF32::pack(cpu, k, n, weights, bias)
         };
         PackedConvF32::by_group(kernel, in_channels, out_channels, groups, weights, bias, pack)
+    }
+
+    /// Moves the weights into `memory`, to lie beside those of other layers.
+    ///
+    /// # Errors
+    /// [`AllocError`] where there is no memory.
+    pub fn move_into(&mut self, memory: &mut Slab) -> Result<(), AllocError> {
+        self.groups.iter_mut().try_for_each(|group| group.move_into(memory))
     }
 
     /// As [`PackedConvF32::pack`], all panels for this kernel.

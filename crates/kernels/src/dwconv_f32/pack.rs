@@ -5,7 +5,7 @@ use crate::isa::Cpu;
 use crate::operator::KernelError;
 use crate::spatial::BLOCK;
 use depthwise_tensor::buf::AllocError;
-use depthwise_tensor::{AlignedBuf, Hw};
+use depthwise_tensor::{AlignedBuf, Hw, Slab};
 
 /// Packed depthwise weights: `[block of 16 channels][bias, taps][16]`, zero in the channels past
 /// the last. The layout is the same for every instruction set and every picture size.
@@ -57,6 +57,15 @@ impl PackedDwF32 {
             }
         }
         Ok(PackedDwF32 { data, cpu: *cpu, kernel, in_channels, multiplier })
+    }
+
+    /// Moves the weights into `memory`, to lie beside those of other layers.
+    ///
+    /// # Errors
+    /// [`AllocError`] where there is no memory.
+    pub fn move_into(&mut self, memory: &mut Slab) -> Result<(), AllocError> {
+        self.data = memory.copy_of(self.data.bytes())?;
+        Ok(())
     }
 
     /// The CPU whose kernels an operator with these weights chooses from.

@@ -3,7 +3,8 @@
 use super::{FAMILY, KERNELS, Kernel};
 use crate::isa::{Cpu, Isa};
 use crate::operator::KernelError;
-use depthwise_tensor::AlignedBuf;
+use depthwise_tensor::buf::AllocError;
+use depthwise_tensor::{AlignedBuf, Slab};
 
 /// Consecutive columns that one kernel computes.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +100,15 @@ impl PackedGemmF32 {
             }
         }
         Ok(PackedGemmF32 { k, n, panels, width, data })
+    }
+
+    /// Moves the weights into `memory`, to lie beside those of other layers.
+    ///
+    /// # Errors
+    /// [`AllocError`] where there is no memory.
+    pub fn move_into(&mut self, memory: &mut Slab) -> Result<(), AllocError> {
+        self.data = memory.copy_of(self.data.bytes())?;
+        Ok(())
     }
 
     /// Depth: elements of a row of `a`.
