@@ -2,7 +2,7 @@
 
 use super::fuse;
 use super::memory::{self, Record};
-use super::packs::{PackKey, Packed, Packs};
+use super::packs::Packs;
 use super::{FusedInfo, Plan, Port, StepInfo};
 use crate::error::{EngineError, LowerError, UnsupportedNode};
 use crate::options::Fusion;
@@ -10,12 +10,15 @@ use crate::steps;
 use bytes::Bytes;
 use depthwise_kernels::fused::Stage;
 use depthwise_kernels::layout::{CopyRows, View};
-use depthwise_kernels::{Cpu, KernelError, Operator, Program, Source};
-use depthwise_layers::TensorType;
-use depthwise_layers::ir::{Graph, NodeId, Types, ValueId};
+use depthwise_kernels::{Cpu, Operator, Program, Source};
+use depthwise_layers::ir::{Graph, Node, NodeId, Types, ValueId};
+use depthwise_layers::{Op, TensorType};
 use depthwise_tensor::{AlignedBuf, DType, Rows, Shape, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+/// Channels from which on a picture is always padded to whole vectors.
+const FEW_CHANNELS: usize = 8;
 
 /// Number of a buffer in a builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,17 +78,17 @@ pub(super) struct Draft {
 }
 
 pub(crate) struct Builder<'a> {
-    graph: Graph,
+    pub(super) graph: Graph,
     types: Types,
-    cpu: Cpu,
+    pub(super) cpu: Cpu,
     threads: usize,
-    packs: &'a mut Packs,
+    pub(super) packs: &'a mut Packs,
     /// Constants below this number are those of the prepared graph; their packs are shared.
-    stable: usize,
+    pub(super) stable: usize,
     /// The graph that the specialized one was cloned from; its packed constants are dropped.
-    prepared: &'a mut Graph,
+    pub(super) prepared: &'a mut Graph,
     /// How many operands of nodes (and outputs of the graph) each value is.
-    uses: Vec<usize>,
+    pub(super) uses: Vec<usize>,
     places: Vec<Option<Place>>,
     buffers: Vec<Buffer>,
     drafts: Vec<Draft>,
@@ -243,7 +246,29 @@ impl Builder<'_> {
             DType::F32 => View::padded(ty.shape),
             _ => View::dense(ty.shape),
         };
-        let buf = self.new_buffer(view.rows().len() * ty.dtype.size_bytes());
+        self.output_in(id, view)
+    }
+
+    /// As [`Builder::output`], but dense also for a picture of few channels that only convolutions
+    /// read: they take pixels at any distance, and 3 channels padded to 16 are five times the bytes.
+    pub(crate) fn output_for_readers(&mut self, id: ValueId) -> (BufId, View) {
+        let few = self.shape(id).dims().last().is_some_and(|&c| c < FEW_CHANNELS);
+        let reads = |node: &&Node| node.inputs.contains(&Some(id));
+        let as_picture = |node: &Node| {
+            let place = node.inputs.iter().rposition(|&input| input == Some(id));
+            matches!(node.op, Op::Conv2d(_)) && place == Some(0)
+        };
+        if !few
+            || self.graph.outputs().contains(&id)
+            || !self.graph.nodes().iter().filter(reads).all(as_picture)
+        {
+            return self.output(id);
+        }
+        self.output_in(id, View::dense(self.shape(id)))
+    }
+
+    fn output_in(&mut self, id: ValueId, view: View) -> (BufId, View) {
+        let buf = self.new_buffer(view.rows().len() * self.ty(id).dtype.size_bytes());
         self.places[id.index()] = Some(Place { buf, view });
         (buf, view)
     }
@@ -316,40 +341,6 @@ impl Builder<'_> {
             ),
             fused: None,
         });
-    }
-
-    /// Packed weights, from the cache or made by `pack` of the elements of the two constants,
-    /// which are then dropped where nothing else reads them.
-    pub(crate) fn packed(
-        &mut self,
-        weight: ValueId,
-        bias: Option<ValueId>,
-        pack: impl FnOnce(&Cpu, &[f32], Option<&[f32]>) -> Result<Packed, KernelError>,
-    ) -> Result<Packed, LowerError> {
-        let key = PackKey { weight, bias };
-        let ids = || [Some(weight), bias].into_iter().flatten();
-        let packed = match self.packs.get(&key) {
-            Some(packed) => packed.clone(),
-            None => {
-                let bias = bias.map(|id| self.need_constant(id)).transpose()?;
-                let bias = bias.map(Tensor::to_f32);
-                let weight = self.need_constant(weight)?.to_f32();
-                self.packs.settle(pack(&self.cpu, &weight, bias.as_deref())?)?
-            }
-        };
-        if ids().all(|id| id.index() < self.stable) {
-            self.packs.insert(key, packed.clone());
-        }
-        for id in ids() {
-            self.uses[id.index()] -= 1;
-            if self.uses[id.index()] == 0 {
-                self.graph.release_constant(id);
-                if self.packs.get(&key).is_some() {
-                    self.prepared.release_constant(id);
-                }
-            }
-        }
-        Ok(packed)
     }
 
     // ------------------------------------------------------------ the walk

@@ -1,11 +1,14 @@
 //! Packed weights, shared by the plans of a model.
 
+use super::Builder;
+use crate::error::LowerError;
 use depthwise_kernels::conv2d::PackedConvF32;
 use depthwise_kernels::dwconv_f32::PackedDwF32;
 use depthwise_kernels::gemm_f32::PackedGemmF32;
+use depthwise_kernels::{Cpu, KernelError};
 use depthwise_layers::ir::{Def, Graph, Value, ValueId};
-use depthwise_tensor::Slab;
 use depthwise_tensor::buf::AllocError;
+use depthwise_tensor::{Slab, Tensor};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -73,5 +76,41 @@ impl Packs {
             Packed::Depthwise(p) => p.bytes(),
         };
         self.map.values().map(bytes).sum()
+    }
+}
+
+impl Builder<'_> {
+    /// Packed weights, from the cache or made by `pack` of the elements of the two constants,
+    /// which are then dropped where nothing else reads them.
+    pub(crate) fn packed(
+        &mut self,
+        weight: ValueId,
+        bias: Option<ValueId>,
+        pack: impl FnOnce(&Cpu, &[f32], Option<&[f32]>) -> Result<Packed, KernelError>,
+    ) -> Result<Packed, LowerError> {
+        let key = PackKey { weight, bias };
+        let ids = || [Some(weight), bias].into_iter().flatten();
+        let packed = match self.packs.get(&key) {
+            Some(packed) => packed.clone(),
+            None => {
+                let bias = bias.map(|id| self.need_constant(id)).transpose()?;
+                let bias = bias.map(Tensor::to_f32);
+                let weight = self.need_constant(weight)?.to_f32();
+                self.packs.settle(pack(&self.cpu, &weight, bias.as_deref())?)?
+            }
+        };
+        if ids().all(|id| id.index() < self.stable) {
+            self.packs.insert(key, packed.clone());
+        }
+        for id in ids() {
+            self.uses[id.index()] -= 1;
+            if self.uses[id.index()] == 0 {
+                self.graph.release_constant(id);
+                if self.packs.get(&key).is_some() {
+                    self.prepared.release_constant(id);
+                }
+            }
+        }
+        Ok(packed)
     }
 }

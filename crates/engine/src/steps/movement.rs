@@ -36,7 +36,9 @@ pub(super) fn transpose(
     node: &Node,
     layer: &Transpose,
 ) -> Result<(), LowerError> {
-    let (x, size, out) = source(b, node)?;
+    let x = b.arg(operand(node, 0)?)?;
+    let size = b.ty(node.outputs[0]).dtype.size_bytes();
+    let out = b.output_for_readers(node.outputs[0]);
     let op = Permute::new(b.cpu(), size, x.view, &layer.perm, out.1, b.threads())?;
     b.push(op, &[&x], &[out]);
     Ok(())
