@@ -5,4 +5,6 @@
 
 pub mod case;
 pub mod families;
+#[cfg(feature = "networks")]
+pub mod networks;
 pub mod shapes;

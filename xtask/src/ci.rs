@@ -1,9 +1,8 @@
 //! `cargo xtask ci`: everything that must pass before a change lands.
 
-use crate::{tidy, workspace};
+use crate::{counts, tidy, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use depthwise_kernels::Cpu;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -65,6 +64,12 @@ fn steps() -> Vec<Step> {
     steps.extend([
         Step::cargo("doctest", "examples in the documentation", "test --workspace --doc"),
         Step::new("examples", "the engine's examples run", examples),
+        Step::new("counts", "the hot kernels take no more instructions than before", || {
+            if !cfg!(target_arch = "x86_64") {
+                return Ok(Outcome::Skipped("the counts are those of x86-64".into()));
+            }
+            counts::run(&counts::Args::default()).map(|()| Outcome::Passed)
+        }),
         Step::cargo(
             "clippy",
             "no lint of clippy or rustc",
@@ -141,12 +146,6 @@ fn check(command: &mut Command) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Where cargo builds.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| workspace::root().join("target"), |dir| workspace::root().join(dir))
-}
-
 /// Runs every example of the engine without arguments and without input: each must do something
 /// useful with what the repository holds, and end well.
 fn examples() -> Result<Outcome> {
@@ -165,7 +164,7 @@ fn examples() -> Result<Outcome> {
     // features for the dependencies, and compile them again.
     cargo("build --workspace --examples", &[])?;
     for name in names {
-        let mut command = Command::new(target().join("debug/examples").join(name));
+        let mut command = Command::new(workspace::target().join("debug/examples").join(name));
         check(command.current_dir(workspace::root()).stdin(Stdio::null()))?;
     }
     Ok(Outcome::Passed)
@@ -181,7 +180,7 @@ fn aarch64() -> Result<Outcome> {
     if !cfg!(target_arch = "x86_64") {
         return Ok(Outcome::Skipped("the tools are for amd64".into()));
     }
-    let target = target();
+    let target = workspace::target();
     let tools = target.join("aarch64-tools");
     check(
         Command::new("bash")

@@ -5,6 +5,7 @@
 mod accuracy;
 mod bench;
 mod ci;
+mod counts;
 mod table;
 mod tidy;
 mod weights;
@@ -22,6 +23,8 @@ enum Task {
     Bench(bench::Args),
     /// Everything that must pass before a change lands
     Ci(ci::Args),
+    /// Instructions that the hot kernels take, against those on record
+    Counts(counts::Args),
     /// Write the layer shapes of the networks, and the list of kernels
     Table(table::Args),
     /// The rules of the house that a script can see
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Accuracy(args) => accuracy::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci(args) => ci::run(&args),
+        Task::Counts(args) => counts::run(&args),
         Task::Table(args) => table::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Weights(args) => weights::run(&args),
