@@ -20,7 +20,7 @@ pub fn multiply_add(cpu: &Cpu, steps: usize) -> f64 {
 }
 
 /// Reads `data` `passes` times, whole vectors in order, and returns the number of bytes read.
-/// Elements beyond the last group of [`CHAINS`] vectors are left out.
+/// Elements beyond the last group of `CHAINS` vectors are left out.
 pub fn read(cpu: &Cpu, data: &[f32], passes: usize) -> f64 {
     at_level(cpu, Read { data, passes })
 }
