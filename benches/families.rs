@@ -1,6 +1,7 @@
 //! The kernel families: their `KERNELS` lists, and each entry as an operator on a layer.
 
 use crate::case::{Case, CaseError, values};
+use crate::families_qs8;
 use crate::shapes::{Kind, Layer};
 use depthwise_kernels::conv2d::{ConvF32, ConvSpec, PackedConvF32};
 use depthwise_kernels::dwconv_f32::{DwConvF32, DwSpec, PackedDwF32};
@@ -13,8 +14,8 @@ use depthwise_kernels::resize::{AxisTaps, ResizeF32, ResizeSpec};
 use depthwise_kernels::softmax::SoftmaxF32;
 use depthwise_kernels::stem::StemF32;
 use depthwise_kernels::{
-    Cpu, KernelInfo, Operator, conv2d, dwconv_f32, eltwise, gemm_f32, layout, pool, reduce, resize,
-    softmax, stem,
+    Cpu, KernelInfo, Operator, conv2d, dwconv_f32, dwconv_qs8, eltwise, eltwise_qs8, gemm_f32,
+    gemm_qs8, layout, pool, pool_qs8, reduce, resize, softmax, stem,
 };
 use depthwise_tensor::{Hw, Nhwc, PoolGeometry, Shape, padded_ld};
 use std::sync::Arc;
@@ -94,6 +95,36 @@ pub const FAMILIES: &[Family] = &[
         what: "transposition of a matrix: NCHW to NHWC and back",
         kernels: || layout::KERNELS.iter().map(|k| k.info()).collect(),
         operator: transposition,
+    },
+    Family {
+        name: "gemm_qs8",
+        what: "matrix product of bytes",
+        kernels: || gemm_qs8::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_qs8::gemm,
+    },
+    Family {
+        name: "dwconv_qs8",
+        what: "depthwise convolution of bytes",
+        kernels: || dwconv_qs8::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_qs8::depthwise,
+    },
+    Family {
+        name: "conv2d_qs8",
+        what: "convolution of bytes, by the kernels of `gemm_qs8`",
+        kernels: || gemm_qs8::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_qs8::convolution,
+    },
+    Family {
+        name: "eltwise_qs8",
+        what: "bytes one by one: to and from floats, sums, products",
+        kernels: || eltwise_qs8::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_qs8::elementwise,
+    },
+    Family {
+        name: "pool_qs8",
+        what: "maximum, average and interpolation of bytes",
+        kernels: || pool_qs8::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_qs8::pooling,
     },
 ];
 
@@ -236,6 +267,12 @@ fn pooling(
     l: &Layer,
     threads: usize,
 ) -> Result<Option<Arc<dyn Operator>>, CaseError> {
+    let Some(spec) = geometry_of_pool(l) else { return Ok(None) };
+    Ok(Some(Arc::new(PoolF32::with_kernel(&pool::KERNELS[index], spec, threads)?)))
+}
+
+/// The window of a pool, or of the mean over a picture.
+pub(crate) fn geometry_of_pool(l: &Layer) -> Option<PoolSpec> {
     let g = l.geometry();
     let (kernel, output, kind) = match l.kind {
         Kind::MaxPool => (g.kernel, g.output, PoolKind::Max),
@@ -243,9 +280,9 @@ fn pooling(
             let output = Nhwc { n: 1, h: 1, w: 1, c: l.ic };
             (g.input.hw(), output, PoolKind::Average { include_pad: false })
         }
-        _ => return Ok(None),
+        _ => return None,
     };
-    let spec = PoolSpec {
+    Some(PoolSpec {
         geometry: PoolGeometry {
             input: g.input,
             output,
@@ -257,8 +294,7 @@ fn pooling(
         kind,
         ld_in: padded_ld(l.ic),
         ld_out: padded_ld(l.ic),
-    };
-    Ok(Some(Arc::new(PoolF32::with_kernel(&pool::KERNELS[index], spec, threads)?)))
+    })
 }
 
 /// A padded view of a picture of one; extents that are 0 have no shape.
@@ -321,7 +357,7 @@ fn upsample(
 }
 
 /// Linear interpolation between pixel centres (ONNX `half_pixel`).
-fn linear(input: usize, output: usize) -> AxisTaps {
+pub(crate) fn linear(input: usize, output: usize) -> AxisTaps {
     let (mut positions, mut weights) = (Vec::new(), Vec::new());
     for o in 0..output {
         let at = ((o as f32 + 0.5) * input as f32 / output as f32 - 0.5).max(0.0);

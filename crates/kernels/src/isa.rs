@@ -74,6 +74,15 @@ pub struct Extensions {
     pub i8mm: bool,
 }
 
+/// One of [`Extensions`] that a kernel needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Extension {
+    /// AVX-VNNI.
+    AvxVnni,
+    /// AVX-512 VNNI.
+    Avx512Vnni,
+}
+
 /// The CPU as kernels see it: a level, extensions. Asked once, then carried as a value.
 ///
 /// A value above [`Isa::Scalar`] is proof that the instructions are there: it only comes from
@@ -126,6 +135,14 @@ impl Cpu {
     /// Instructions beyond the level.
     pub fn extensions(&self) -> Extensions {
         self.ext
+    }
+
+    /// Whether the CPU has these instructions.
+    pub fn has(&self, extension: Extension) -> bool {
+        match extension {
+            Extension::AvxVnni => self.ext.avx_vnni,
+            Extension::Avx512Vnni => self.ext.avx512_vnni,
+        }
     }
 
     /// Whether kernels of this level run here.

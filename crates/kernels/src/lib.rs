@@ -21,6 +21,7 @@ pub mod isa;
 pub mod operator;
 pub mod par;
 pub mod program;
+pub mod quant;
 pub mod roofline;
 
 mod act;
@@ -28,12 +29,17 @@ mod arch;
 mod spatial;
 
 pub mod conv2d;
+pub mod conv2d_qs8;
 pub mod dwconv_f32;
+pub mod dwconv_qs8;
 pub mod eltwise;
+pub mod eltwise_qs8;
 pub mod fused;
 pub mod gemm_f32;
+pub mod gemm_qs8;
 pub mod layout;
 pub mod pool;
+pub mod pool_qs8;
 pub mod reduce;
 pub mod resize;
 pub mod softmax;

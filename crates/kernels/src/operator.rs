@@ -1,6 +1,6 @@
 //! What every kernel family offers to the program that runs it.
 
-use crate::isa::{Cpu, Isa};
+use crate::isa::{Cpu, Extension, Isa};
 use crate::par::Par;
 use crate::program::{BindError, check_lengths, run_once};
 use bytemuck::Pod;
@@ -14,12 +14,19 @@ pub struct KernelInfo {
     pub name: &'static str,
     /// Level that the kernel needs.
     pub isa: Isa,
+    /// Instructions beyond the level that it needs.
+    pub extension: Option<Extension>,
 }
 
 impl KernelInfo {
+    /// A kernel that needs nothing beyond its level.
+    pub const fn new(name: &'static str, isa: Isa) -> KernelInfo {
+        KernelInfo { name, isa, extension: None }
+    }
+
     /// Whether the kernel runs on this CPU.
     pub fn is_supported(&self, cpu: &Cpu) -> bool {
-        cpu.supports(self.isa)
+        cpu.supports(self.isa) && self.extension.is_none_or(|extension| cpu.has(extension))
     }
 }
 

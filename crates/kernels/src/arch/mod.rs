@@ -1,5 +1,6 @@
 //! Helpers that several families share at one ISA: load, store, transpose. No algorithms.
 
+pub(crate) mod dot;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;

@@ -29,7 +29,7 @@ pub(super) struct Window {
 impl Kernel {
     /// Name and level.
     pub const fn info(&self) -> KernelInfo {
-        KernelInfo { name: self.name, isa: self.isa }
+        KernelInfo::new(self.name, self.isa)
     }
 
     /// Outputs of the register tile.

@@ -48,7 +48,7 @@ pub struct Kernel {
 impl Kernel {
     /// Name and level.
     pub const fn info(&self) -> KernelInfo {
-        KernelInfo { name: self.name, isa: self.isa }
+        KernelInfo::new(self.name, self.isa)
     }
 }
 
@@ -156,7 +156,7 @@ impl PoolF32 {
         if !Cpu::detect().supports(kernel.isa) {
             return Err(unsupported(FAMILY, format!("{} on this CPU", kernel.name)));
         }
-        check(&spec)?;
+        spec.check(FAMILY)?;
         let g = &spec.geometry;
         let taps = g.kernel.h.saturating_mul(g.kernel.w).min(g.input.h * g.input.w);
         let work = (g.output.pixels() * g.output.c).saturating_mul(taps);
@@ -180,39 +180,23 @@ impl PoolF32 {
     /// - As [`Operator::run_chunk`]; nobody else writes these outputs.
     unsafe fn run_rows(&self, io: &Io<'_>, rows: Range<usize>, channels: Range<usize>) {
         let (spec, g) = (&self.spec, &self.spec.geometry);
-        let (row_axis, col_axis) = (g.rows(), g.cols());
         let run = match spec.kind {
             PoolKind::Max => self.kernel.max,
             PoolKind::Average { .. } => self.kernel.average,
         };
         for row in rows {
-            let (n, oh) = (row / g.output.h, row % g.output.h);
-            let kh = row_axis.taps(oh);
             for ow in 0..g.output.w {
-                let kw = col_axis.taps(ow);
-                let divisor = match spec.kind {
-                    PoolKind::Average { include_pad: true } => {
-                        declared(&row_axis, g.pad.bottom, oh) * declared(&col_axis, g.pad.right, ow)
-                    }
-                    _ => (kh.1 - kh.0) * (kw.1 - kw.0),
-                };
-                let first = match (kh.0 < kh.1, kw.0 < kw.1) {
-                    (true, true) => {
-                        let ih = n * g.input.h + row_axis.position(oh, kh.0);
-                        (ih * g.input.w + col_axis.position(ow, kw.0)) * spec.ld_in
-                    }
-                    _ => 0,
-                };
+                let place = spec.place(row, ow);
                 let pixel = (row * g.output.w + ow) * spec.ld_out;
                 let window = Window {
-                    input: io.input::<f32>(0).wrapping_add(first + channels.start),
-                    rows: kh.1 - kh.0,
-                    cols: kw.1 - kw.0,
+                    input: io.input::<f32>(0).wrapping_add(place.first + channels.start),
+                    rows: place.rows,
+                    cols: place.cols,
                     row_step: g.dilation.h * g.input.w * spec.ld_in,
                     col_step: g.dilation.w * spec.ld_in,
                     output: io.output::<f32>(0).wrapping_add(pixel + channels.start),
                     channels: channels.len(),
-                    divisor: divisor.max(1) as f32,
+                    divisor: place.divisor as f32,
                 };
                 // SAFETY: the taps lie in the picture, the pixel in the output; both have a whole
                 // line for every 16 channels.
@@ -231,23 +215,62 @@ fn declared(axis: &WindowAxis, pad_after: usize, o: usize) -> usize {
     padded.saturating_sub(o * axis.stride).div_ceil(axis.dilation).min(axis.kernel)
 }
 
-fn check(spec: &PoolSpec) -> Result<(), KernelError> {
+impl PoolSpec {
+    /// The window of output column `ow` of row `row`, counted over all pictures.
+    pub(crate) fn place(&self, row: usize, ow: usize) -> Place {
+        let g = &self.geometry;
+        let (row_axis, col_axis) = (g.rows(), g.cols());
+        let (n, oh) = (row / g.output.h, row % g.output.h);
+        let (kh, kw) = (row_axis.taps(oh), col_axis.taps(ow));
+        let divisor = match self.kind {
+            PoolKind::Average { include_pad: true } => {
+                declared(&row_axis, g.pad.bottom, oh) * declared(&col_axis, g.pad.right, ow)
+            }
+            _ => (kh.1 - kh.0) * (kw.1 - kw.0),
+        };
+        let first = match (kh.0 < kh.1, kw.0 < kw.1) {
+            (true, true) => {
+                let ih = n * g.input.h + row_axis.position(oh, kh.0);
+                (ih * g.input.w + col_axis.position(ow, kw.0)) * self.ld_in
+            }
+            _ => 0,
+        };
+        Place { first, rows: kh.1 - kh.0, cols: kw.1 - kw.0, divisor: divisor.max(1) }
+    }
+
+    /// Refuses shapes that do not go together and strides that are not padded to vectors.
+    pub(crate) fn check(&self, family: &'static str) -> Result<(), KernelError> {
+        check(self, family)
+    }
+}
+
+/// The part of a window that lies in the picture.
+pub(crate) struct Place {
+    /// Elements from the start of the input to the first tap.
+    pub(crate) first: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    /// What a sum is divided by.
+    pub(crate) divisor: usize,
+}
+
+fn check(spec: &PoolSpec, family: &'static str) -> Result<(), KernelError> {
     let g = &spec.geometry;
     if (g.input.n, g.input.c) != (g.output.n, g.output.c) {
         let reason = format!(
             "{} pictures of {} channels in, {} of {} out",
             g.input.n, g.input.c, g.output.n, g.output.c
         );
-        return Err(invalid(FAMILY, reason));
+        return Err(invalid(family, reason));
     }
-    check_picture(FAMILY, &g.input)?;
-    check_picture(FAMILY, &g.output)?;
+    check_picture(family, &g.input)?;
+    check_picture(family, &g.output)?;
     for (mut axis, after) in [(g.rows(), g.pad.bottom), (g.cols(), g.pad.right)] {
         axis.pad_before = axis.pad_before.saturating_add(after);
-        check_window(FAMILY, &axis)?;
+        check_window(family, &axis)?;
     }
-    check_ld(FAMILY, spec.ld_in, g.input.c)?;
-    check_ld(FAMILY, spec.ld_out, g.output.c)
+    check_ld(family, spec.ld_in, g.input.c)?;
+    check_ld(family, spec.ld_out, g.output.c)
 }
 
 // SAFETY: `run_chunk` reads the pixels of the input and writes those of the output, `ld` elements

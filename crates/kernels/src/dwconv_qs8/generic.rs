@@ -1,0 +1,161 @@
+//! Bodies for any vector width.
+#![expect(clippy::needless_range_loop, reason = "`th` and `tw` name outputs of all operands")]
+
+use super::{FillTask, RowTask};
+use crate::arch::dot::SimdDot;
+use crate::spatial::BLOCK;
+
+/// `i16` of a pixel of a ring row.
+const PIXEL: usize = 2 * BLOCK;
+
+/// `TH` output rows.
+///
+/// # Safety
+/// As [`RowTask`] says; the CPU has the level of the token.
+#[inline(always)]
+pub(super) unsafe fn rows<S: SimdDot, const TH: usize>(simd: S, task: &RowTask) {
+    // SAFETY: the columns of every tile lie in the task, and vectors in a block.
+    unsafe {
+        if task.ow < 4 {
+            for ow in 0..task.ow {
+                for lane in (0..BLOCK).step_by(S::LANES) {
+                    tile::<S, TH, 1>(simd, task, ow, lane);
+                }
+            }
+            return;
+        }
+        for first in (0..task.ow).step_by(4) {
+            // The last tile overlaps the one before.
+            let ow = first.min(task.ow - 4);
+            for lane in (0..BLOCK).step_by(S::LANES) {
+                tile::<S, TH, 4>(simd, task, ow, lane);
+            }
+        }
+    }
+}
+
+/// `TW` outputs of `TH` rows, a vector of channels: the sums stay in registers, a weight meets all
+/// columns, pairs of input come from L1.
+///
+/// # Safety
+/// - As [`RowTask`] says; `ow + TW <= task.ow` and `lane + S::LANES <= BLOCK`.
+#[inline(always)]
+unsafe fn tile<S: SimdDot, const TH: usize, const TW: usize>(
+    simd: S,
+    task: &RowTask,
+    ow: usize,
+    lane: usize,
+) {
+    // SAFETY: taps, columns and lanes of the task.
+    unsafe {
+        let mut acc = [[simd.load_sums(task.weights.add(lane)); TW]; TH];
+        // Bias and weights are 16 lanes wide.
+        let mut weights = task.weights.add(BLOCK).cast::<i16>().add(2 * lane);
+        for p in 0..task.count {
+            let mut x = (*task.pairs.add(p)).add(ow * task.step + 2 * lane);
+            for _ in 0..task.kw {
+                let w: [S::Pairs; TH] =
+                    std::array::from_fn(|th| simd.load_pairs(weights.add(th * PIXEL)));
+                for tw in 0..TW {
+                    let pair = simd.load_pairs(x.add(tw * task.step));
+                    for th in 0..TH {
+                        acc[th][tw] = simd.dot(acc[th][tw], pair, w[th]);
+                    }
+                }
+                x = x.wrapping_add(task.tap);
+                weights = weights.wrapping_add(2 * PIXEL);
+            }
+        }
+        let m = simd.load_scales(task.multipliers.add(lane));
+        let y = |th: usize, tw: usize| task.output[th].wrapping_add((ow + tw) * task.ld_out + lane);
+        if TH == 2 {
+            for tw in 0..TW {
+                let v = [simd.scale(acc[0][tw], m), simd.scale(acc[TH - 1][tw], m)];
+                simd.store_bytes([y(0, tw), y(1, tw)], v, &task.tail);
+            }
+        } else {
+            for tw in (0..TW).step_by(2) {
+                // A single column twice.
+                let next = (tw + 1).min(TW - 1);
+                let v = [simd.scale(acc[0][tw], m), simd.scale(acc[0][next], m)];
+                simd.store_bytes([y(0, tw), y(0, next)], v, &task.tail);
+            }
+        }
+    }
+}
+
+/// A pair of rows.
+///
+/// # Safety
+/// As [`FillTask`] says; the CPU has the level of the token.
+#[inline(always)]
+pub(super) unsafe fn fill<S: SimdDot>(simd: S, task: &FillTask) {
+    let inside = task.to.wrapping_add(task.left * PIXEL);
+    let [a, b] = task.rows;
+    // SAFETY: as the caller promises.
+    unsafe {
+        task.to.write_bytes(0, task.left * PIXEL);
+        for j in 0..task.inside {
+            let (a, b) = (a.wrapping_add(j * task.steps[0]), b.wrapping_add(j * task.steps[1]));
+            let to = inside.wrapping_add(j * PIXEL);
+            if task.multiplier == 1 {
+                simd.widen_pairs(a, b, to, task.quant);
+            } else {
+                let (a, b) = (repeated(task, a, 0), repeated(task, b, 1));
+                simd.widen_pairs(a.as_ptr(), b.as_ptr(), to, task.quant);
+            }
+        }
+        inside.wrapping_add(task.inside * PIXEL).write_bytes(0, task.right * PIXEL);
+    }
+}
+
+/// The channels of a pixel of row `i` that the output channels of the block see.
+///
+/// # Safety
+/// - `pixel` has the channels of the input, or is one of padding.
+unsafe fn repeated(task: &FillTask, pixel: *const u8, i: usize) -> [u8; BLOCK] {
+    let (first, channels) = task.channels;
+    std::array::from_fn(|lane| {
+        // Lanes past the last channel hold anything; a pixel of padding is the same in all of them.
+        let channel = ((first + lane) / task.multiplier).min(channels - 1);
+        // SAFETY: the channel lies in the pixel.
+        unsafe { *pixel.add(if task.steps[i] == 0 { 0 } else { channel }) }
+    })
+}
+
+/// Entries of one instruction set: a kernel of this name, and its functions.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $id:ident: $name:literal, $isa:expr, $extension:expr, $token:ident,
+     $module:ident $(, $feature:meta)*) => {
+        $(#[$doc])*
+        pub(super) static $id: super::Kernel = super::Kernel {
+            name: $name,
+            isa: $isa,
+            extension: $extension,
+            rows: [$module::rows::<1>, $module::rows::<2>],
+            fill: $module::fill,
+        };
+
+        mod $module {
+            use super::$token;
+            use crate::dwconv_qs8::{FillTask, RowTask, generic};
+
+            /// # Safety
+            /// As [`generic::rows`].
+            $(#[$feature])*
+            pub(super) unsafe fn rows<const TH: usize>(task: &RowTask) {
+                // SAFETY: as the caller promises; the kernel's level is that of the token.
+                unsafe { generic::rows::<$token, TH>($token, task) }
+            }
+
+            /// # Safety
+            /// As [`generic::fill`].
+            $(#[$feature])*
+            pub(super) unsafe fn fill(task: &FillTask) {
+                // SAFETY: as the caller promises; the kernel's level is that of the token.
+                unsafe { generic::fill($token, task) }
+            }
+        }
+    };
+}
+pub(super) use kernel;

@@ -1,0 +1,49 @@
+//! Macros that write down the entries of one instruction set.
+
+/// The functions of [`generic`](super::generic) for one token, in module `$module`, with the
+/// attribute that enables its instructions.
+macro_rules! bodies {
+    ($module:ident, $token:ident $(, $feature:meta)*) => {
+        mod $module {
+            use super::*;
+
+            /// # Safety
+            /// As [`generic::tiles`].
+            $(#[$feature])*
+            pub(super) unsafe fn tiles<const MR: usize, const NV: usize, const WIDE: bool>(
+                args: &TileArgs,
+            ) {
+                // SAFETY: as the caller promises; the kernel's level is that of the token.
+                unsafe { generic::tiles::<$token, MR, NV, WIDE>($token, args) }
+            }
+
+            /// # Safety
+            /// As [`generic::gather`].
+            $(#[$feature])*
+            pub(super) unsafe fn gather(args: &GatherArgs<'_>) {
+                // SAFETY: as the caller promises; the kernel's level is that of the token.
+                unsafe { generic::gather($token, args) }
+            }
+        }
+    };
+}
+
+/// One entry of `KERNELS`: name, level, columns, module of [`bodies`] and its vectors per row, and
+/// the row counts `1, 2, ..` that it has a tile for.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $id:ident: $name:literal, $isa:expr, $extension:expr, $nr:literal,
+     $module:ident $nv:literal, rows $($mr:literal)*) => {
+        $(#[$doc])*
+        pub(crate) static $id: Kernel = Kernel {
+            name: $name,
+            isa: $isa,
+            extension: $extension,
+            nr: $nr,
+            narrow: &[$($module::tiles::<$mr, $nv, false>),*],
+            wide: &[$($module::tiles::<$mr, $nv, true>),*],
+            gather: $module::gather,
+        };
+    };
+}
+
+pub(super) use {bodies, kernel};
