@@ -74,7 +74,12 @@ pub fn open(path: impl AsRef<Path>) -> Result<Graph, FormatError> {
     match detect(path)? {
         Format::Onnx => Ok(onnx::open(path)?),
         Format::Tflite => Ok(tflite::open(path)?),
-        format @ (Format::Safetensors | Format::Torch) => {
+        format @ Format::Safetensors => {
+            let weights =
+                || FormatError::OnlyWeights { path: path.to_owned(), format: format.name() };
+            safetensors::open_graph(path)?.ok_or_else(weights)
+        }
+        format @ Format::Torch => {
             Err(FormatError::OnlyWeights { path: path.to_owned(), format: format.name() })
         }
         other => Err(FormatError::Unsupported { path: path.to_owned(), format: other.name() }),

@@ -5,15 +5,17 @@
 //!
 //! | module | file | gives |
 //! |---|---|---|
-//! | [`onnx`] | `.onnx` | [`Graph`] |
-//! | [`tflite`] | `.tflite` | [`Graph`] |
-//! | [`safetensors`] | `.safetensors` | [`Weights`], read and written |
+//! | [`onnx`] | `.onnx` | [`Graph`], read and written |
+//! | [`tflite`] | `.tflite` | [`Graph`], read and written |
+//! | [`safetensors`] | `.safetensors` | [`Weights`] or [`Graph`], read and written |
 //! | [`torch`] | `.pth`, `.pt` state dicts | [`Weights`] |
 //!
-//! [`open`] takes any file that holds a network, [`open_weights`] any that holds weights.
+//! [`open`] takes any file that holds a network, [`open_weights`] any that holds weights; [`save`]
+//! writes a network in the format that the file's name tells.
 #![forbid(unsafe_code)]
 
 mod detect;
+mod export;
 mod file;
 pub mod onnx;
 pub mod safetensors;
@@ -23,4 +25,5 @@ mod weights;
 
 pub use depthwise_layers::ir::Graph;
 pub use detect::{FormatError, open, open_weights};
+pub use export::{SaveError, SaveFormat, SaveOptions, Saved, UnsupportedLayer, save, to_bytes};
 pub use weights::Weights;

@@ -31,7 +31,7 @@ impl<'a> Inputs<'a> {
             return Err(LayerError::Arity { layer, want, got: args.len() });
         }
         match required.iter().find(|&&i| args[i].is_none()) {
-            Some(i) => Err(invalid!(layer, "input {i} is left out, but has no default")),
+            Some(&input) => Err(LayerError::Missing { layer, input }),
             None => Ok(Inputs { layer, args }),
         }
     }
@@ -43,7 +43,7 @@ impl<'a> Inputs<'a> {
 
     /// A required input of any type.
     pub(crate) fn any(&self, i: usize) -> Result<Arg<'a>, LayerError> {
-        self.opt(i).ok_or_else(|| invalid!(self.layer, "input {i} is left out"))
+        self.opt(i).ok_or(LayerError::Missing { layer: self.layer, input: i })
     }
 
     /// A required input whose dtype passes the test.

@@ -93,6 +93,14 @@ pub enum LayerError {
         /// What it was given.
         got: usize,
     },
+    /// An input without a default that is left out.
+    #[error("{layer}: input {input} is left out, but has no default")]
+    Missing {
+        /// Kind of the layer.
+        layer: &'static str,
+        /// Position of the input.
+        input: usize,
+    },
     /// An input of an element type that the layer does not take.
     #[error("{layer}: input {input} is {got}; it takes {want}")]
     DType {

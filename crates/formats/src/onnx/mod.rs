@@ -17,6 +17,7 @@ mod import;
 mod ops;
 mod tensor;
 pub mod wire;
+pub(crate) mod write;
 
 pub use error::{ExternalError, OnnxError, UnsupportedNode};
 

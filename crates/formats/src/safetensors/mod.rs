@@ -3,14 +3,17 @@
 //! [`open`] reads tensor by tensor, [`read`] shares the bytes that it is given: a tensor is copied
 //! only where they do not align it. Writing is deterministic: the same weights give the same bytes.
 
+pub mod graph;
 mod write;
 
+pub use graph::GraphError;
 pub use write::{save, to_bytes, write};
 
 use crate::{Weights, file};
 use ::safetensors::tensor::{Metadata, TensorInfo};
 use ::safetensors::{Dtype, SafeTensorError, SafeTensors};
 use bytes::Bytes;
+use depthwise_layers::ir::Graph;
 use depthwise_tensor::{AlignedBuf, DType, Shape, Tensor, TensorError};
 use std::fs::File;
 use std::io::{self, Read};
@@ -50,6 +53,9 @@ pub enum SafetensorsError {
     /// A tensor of a name that the format reserves.
     #[error("a tensor cannot be named \"{0}\" in a safetensors file")]
     Name(String),
+    /// The file is to hold a network, but its graph cannot be read.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// An error in a named file.
     #[error("{path}: {source}", path = path.display())]
     InFile {
@@ -66,7 +72,40 @@ pub enum SafetensorsError {
 /// [`SafetensorsError::Io`] where the file cannot be read, else [`SafetensorsError::InFile`] with
 /// what [`read`] would find.
 pub fn open(path: impl AsRef<Path>) -> Result<Weights, SafetensorsError> {
+    let weights = open_where(path.as_ref(), |_| true)?;
+    Ok(weights.expect("all files are asked for"))
+}
+
+/// Reads a network; `None` where the file holds weights only. See [`graph`] for the form.
+///
+/// # Errors
+/// As [`open`], and [`SafetensorsError::Graph`] where the graph is broken.
+pub fn open_graph(path: impl AsRef<Path>) -> Result<Option<Graph>, SafetensorsError> {
     let path = path.as_ref();
+    let has_graph = |metadata: &Metadata| {
+        metadata.metadata().as_ref().is_some_and(|text| text.contains_key(graph::GRAPH_KEY))
+    };
+    let Some(weights) = open_where(path, has_graph)? else { return Ok(None) };
+    let in_file = |source: GraphError| SafetensorsError::InFile {
+        path: path.to_owned(),
+        source: Box::new(source.into()),
+    };
+    graph::graph_of(&weights).transpose().map_err(in_file)
+}
+
+/// Reads a network from the bytes of a whole file; `None` where it holds weights only.
+///
+/// # Errors
+/// As [`read`], and [`SafetensorsError::Graph`] where the graph is broken.
+pub fn read_graph(bytes: Bytes) -> Result<Option<Graph>, SafetensorsError> {
+    Ok(graph::graph_of(&read(bytes)?).transpose()?)
+}
+
+/// Reads a file whose header passes a test; `None` where it does not.
+fn open_where(
+    path: &Path,
+    wanted: impl Fn(&Metadata) -> bool,
+) -> Result<Option<Weights>, SafetensorsError> {
     let io = |source| SafetensorsError::Io { path: path.to_owned(), source };
     let in_file = |source| SafetensorsError::InFile { path: path.to_owned(), source };
     let (mut file, len) = file::open_regular(path).map_err(io)?;
@@ -74,6 +113,9 @@ pub fn open(path: impl AsRef<Path>) -> Result<Weights, SafetensorsError> {
         HeaderError::Io(source) => io(source),
         HeaderError::Bad(source) => in_file(Box::new(source.into())),
     })?;
+    if !wanted(&header) {
+        return Ok(None);
+    }
     let mut tensors: Vec<_> = header.tensors().into_iter().collect();
     tensors.sort_by(|(a, x), (b, y)| (x.data_offsets, a).cmp(&(y.data_offsets, b)));
     let mut weights = weights_of(&header);
@@ -83,7 +125,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Weights, SafetensorsError> {
         file.read_exact(buf.bytes_mut()).map_err(io)?;
         insert(&mut weights, name, info, buf.into_bytes()).map_err(|e| in_file(Box::new(e)))?;
     }
-    Ok(weights)
+    Ok(Some(weights))
 }
 
 enum HeaderError {

@@ -2,10 +2,11 @@
 
 use super::SafetensorsError;
 use crate::Weights;
+use crate::export::write_atomically;
 use ::safetensors::{Dtype, tensor::TensorInfo};
 use depthwise_tensor::{DType, Tensor};
 use std::cmp::Reverse;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Key of the free text in the header; no tensor may bear this name.
@@ -21,21 +22,8 @@ const HEADER_ALIGN: usize = 8;
 pub fn save(weights: &Weights, path: impl AsRef<Path>) -> Result<(), SafetensorsError> {
     let path = path.as_ref();
     let header = Header::new(weights)?;
-    let replace = || -> io::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let temp = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-        let mut out = BufWriter::new(temp.as_file());
-        header.write(&mut out)?;
-        out.flush()?;
-        drop(out);
-        temp.as_file().sync_all()?;
-        temp.persist(path)?;
-        Ok(())
-    };
-    replace().map_err(|source| SafetensorsError::Io { path: path.to_owned(), source })
+    let replaced = write_atomically(path, |out| header.write(out));
+    replaced.map_err(|source| SafetensorsError::Io { path: path.to_owned(), source })
 }
 
 /// Writes the weights. The same weights give the same bytes: wide types first, then by name, as

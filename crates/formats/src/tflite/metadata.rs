@@ -5,6 +5,7 @@
 //! read is left out, and the network is the same.
 
 use super::wire::{Model, Numbers, Table, WireError};
+use super::write::METADATA;
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 
@@ -32,6 +33,11 @@ pub(super) fn read(model: &Model<'_>, file: &[u8]) -> BTreeMap<String, String> {
         // Entries before a fault are kept.
         let _ = collect(root, file, &mut found);
     }
+    // What the writer here adds of a graph's own text.
+    let own = model.metadata.iter().find(|(name, _)| name == METADATA);
+    let buffer = own.and_then(|&(_, at)| model.buffers.get(at as usize));
+    let own = buffer.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    found.extend(own.into_iter().flat_map(|own: BTreeMap<String, String>| own));
     found
 }
 

@@ -20,6 +20,7 @@ mod ops;
 mod sparse;
 mod tensor;
 pub mod wire;
+pub(crate) mod write;
 
 pub use custom::{CustomConvert, CustomNode, CustomOps};
 pub use error::{TfliteError, UnsupportedOperator};

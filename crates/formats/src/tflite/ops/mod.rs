@@ -116,6 +116,12 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     rows().map(|row| row.name).chain(["DEQUANTIZE", "DENSIFY"])
 }
 
+/// Numbers and names of all built-in operators that are converted.
+#[cfg(test)]
+pub(super) fn codes() -> impl Iterator<Item = (i32, &'static str)> {
+    rows().map(|row| (row.code, row.name)).chain([(DEQUANTIZE, "DEQUANTIZE")])
+}
+
 /// How an operator is converted.
 pub(super) enum Converter {
     BuiltIn(Convert),

@@ -1,0 +1,93 @@
+//! Layers by name, and their attributes by name.
+
+use super::attributes::Attribute;
+use depthwise_layers::*;
+use serde_json::{Map, Value};
+
+/// One line per layer: its attributes. A layer without a line cannot be written.
+macro_rules! layers {
+    ($($name:ident { $($field:ident),* })*) => {
+        /// Name and attributes of a layer; `None` for one that has no form yet.
+        pub(super) fn write(op: &Op) -> Option<(&'static str, Map<String, Value>)> {
+            match op {
+                $(Op::$name(layer) => {
+                    let _ = layer;
+                    #[allow(unused_mut, reason = "some layers have no attributes")]
+                    let mut attributes = Map::new();
+                    $(attributes.insert(stringify!($field).into(), layer.$field.write()?);)*
+                    Some((stringify!($name), attributes))
+                })*
+                #[allow(unreachable_patterns, reason = "the list of layers grows")]
+                _ => None,
+            }
+        }
+
+        /// The layer of a name, with exactly the attributes that it has.
+        pub(super) fn read(name: &str, attributes: &Map<String, Value>) -> Result<Op, String> {
+            match name {
+                $(stringify!($name) => {
+                    check_names(attributes, &[$(stringify!($field)),*])?;
+                    Ok($name { $($field: field(attributes, stringify!($field))?),* }.into())
+                })*
+                _ => Err("no layer of this name is known".into()),
+            }
+        }
+
+        /// The names of all layers that have a form.
+        #[cfg(test)]
+        pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+layers! {
+    Activate { activation }
+    ArgExtreme { largest, axis, keep_dims, select_last }
+    BatchNorm { epsilon, axis }
+    Binary { function, activation }
+    Cast { to }
+    Concat { axis }
+    ConstantOfShape { value }
+    Conv2d { stride, dilation, padding, groups, activation }
+    ConvTranspose2d { stride, dilation, padding, output_padding, groups, activation }
+    Dense { activation }
+    DepthToSpace { block }
+    DepthwiseConv2d { stride, dilation, padding, activation }
+    Expand {}
+    Flatten { axis }
+    Gather { axis }
+    MatMul {}
+    PRelu {}
+    Pad { mode }
+    Pool2d { kind, kernel, stride, dilation, padding, ceil_mode }
+    Range {}
+    Reduce { function, axes, keep_dims }
+    Reshape { allow_zero }
+    Resize { mode, coordinates }
+    Select {}
+    ShapeOf { start, end }
+    Slice {}
+    Softmax { axis, log }
+    SpaceToDepth { block }
+    Split { axis, parts }
+    Squeeze { axes }
+    Tile {}
+    Transpose { perm }
+    Unary { function }
+    Unsqueeze { axes }
+}
+
+fn field<T: Attribute>(attributes: &Map<String, Value>, name: &str) -> Result<T, String> {
+    let value =
+        attributes.get(name).ok_or_else(|| format!("its attribute \"{name}\" is missing"))?;
+    T::read(value).ok_or_else(|| {
+        let text: String = value.to_string().chars().take(80).collect();
+        format!("its attribute \"{name}\" cannot be {text}")
+    })
+}
+
+fn check_names(attributes: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
+    match attributes.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(format!("its attribute \"{key}\" is not known")),
+    }
+}
