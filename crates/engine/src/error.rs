@@ -1,6 +1,6 @@
 //! What can go wrong between a file and an answer.
 
-use depthwise_formats::FormatError;
+use depthwise_formats::{FormatError, SaveError};
 use depthwise_kernels::isa::UnknownIsa;
 use depthwise_kernels::par::ParError;
 use depthwise_kernels::{BindError, KernelError};
@@ -15,6 +15,9 @@ pub enum EngineError {
     /// The file could not be read as a model.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// The network could not be written.
+    #[error(transparent)]
+    Save(#[from] SaveError),
     /// A graph that breaks its own rules.
     #[error("the network is not well-formed: {0}")]
     Verify(#[from] VerifyError),

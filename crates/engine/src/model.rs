@@ -5,6 +5,7 @@ use crate::options::{Fusion, Options};
 use crate::passes::{self, PassOptions, PassReport};
 use crate::plan::{self, Packs, Plan};
 use crate::session::Session;
+use depthwise_formats::{SaveOptions, Saved};
 use depthwise_kernels::{Cpu, Par};
 use depthwise_layers::ir::{Graph, InputType};
 use depthwise_tensor::Shape;
@@ -201,6 +202,25 @@ impl Model {
     /// Bytes of packed weights that the plans share.
     pub fn packed_bytes(&self) -> usize {
         self.lock().packs.bytes()
+    }
+
+    /// Writes the network, as the passes left it, to a file whose name tells the format: `.onnx`,
+    /// `.tflite`, or `.safetensors` for the project's own form, which [`Model::open`] reads back
+    /// exactly. Do it before the first plan: packing a weight drops its elements.
+    ///
+    /// # Errors
+    /// [`EngineError::Save`], with every layer that the format has no form for, or where a plan has
+    /// dropped elements; [`EngineError::Infer`] where the shapes do not fit.
+    pub fn export(
+        &self,
+        path: impl AsRef<Path>,
+        options: &SaveOptions,
+    ) -> Result<Saved, EngineError> {
+        let mut graph = self.lock().graph.clone();
+        if !options.input_shapes.is_empty() {
+            passes::specialize(&mut graph, &options.input_shapes, &self.shared.passes)?;
+        }
+        Ok(depthwise_formats::save(&graph, path, options)?)
     }
 
     /// The graph after the passes that need no shapes, as text. Weights that are packed show

@@ -8,6 +8,7 @@ mod convolutions;
 mod onnx_style;
 mod random;
 mod real;
+mod saved;
 mod transposes;
 
 use super::{PassOptions, PassReport, prepare, specialize_reporting};

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// One step of a random graph; numbers choose operands and attributes.
 #[derive(Clone, Debug)]
-struct Step {
+pub(super) struct Step {
     kind: usize,
     a: usize,
     b: usize,
@@ -152,7 +152,7 @@ fn step(net: &mut Net, pictures: &[Picture], step: &Step) -> Option<Picture> {
     }
 }
 
-fn build(dims: [usize; 4], steps: &[Step], free: bool) -> Graph {
+pub(super) fn build(dims: [usize; 4], steps: &[Step], free: bool) -> Graph {
     let mut net = Net::new();
     let input = if free { net.free_input(4) } else { net.input(&dims) };
     let mut pictures = vec![Picture { value: input, dims }];
@@ -175,7 +175,7 @@ fn build(dims: [usize; 4], steps: &[Step], free: bool) -> Graph {
     net.output(value)
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = (0..KINDS, 0..100usize, 0..100usize);
     proptest::collection::vec(step.prop_map(|(kind, a, b)| Step { kind, a, b }), 1..14)
 }
