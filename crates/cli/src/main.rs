@@ -16,6 +16,7 @@ Examples:
   depthwise inspect model.onnx
   depthwise bench mobilenet-v2 --threads 2
   depthwise compare --channels 256 --size 28 --plot saving.svg
+  depthwise convert model.onnx model.tflite
 
 Exit codes:
   0  everything asked for was done
@@ -45,6 +46,8 @@ enum Command {
     Bench(commands::bench::Args),
     /// Show what a depthwise separable convolution saves against a standard one.
     Compare(commands::compare::Args),
+    /// Write a model in another format: ONNX, TensorFlow Lite, or the project's own.
+    Convert(commands::convert::Args),
     /// Print a completion script for a shell.
     Completions(CompletionArgs),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
+        Command::Convert(args) => commands::convert::run(&args),
         Command::Completions(args) => completions(args.shell),
     };
     match result {

@@ -142,8 +142,29 @@ fn run_reads_and_writes_named_tensors() {
 }
 
 #[test]
+fn convert_writes_once_unless_forced() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("v3.safetensors");
+    let convert = |args: &[&str]| {
+        let mut command = depthwise();
+        command.args(["convert", "mobilenet-v3-small"]).arg(&out).args(args);
+        command
+    };
+    let text = stdout(&mut convert(&["--half"]));
+    assert!(text.contains("safetensors") && text.contains("DepthwiseConv2d"), "{text}");
+    let bytes = std::fs::metadata(&out).unwrap().len();
+    assert!((5_000_000..6_000_000).contains(&bytes), "2.5 M parameters at 2 bytes, not {bytes}");
+    assert!(stderr(&mut convert(&[]), 1).contains("--force"));
+    assert_eq!(std::fs::metadata(&out).unwrap().len(), bytes);
+    let text = stdout(depthwise().arg("inspect").arg(&out));
+    assert!(text.lines().next().unwrap().contains("nodes"), "{text}");
+    assert!(stderr(depthwise().args(["convert", "mobilenet-v2", "x.pb"]), 1).contains(".onnx"));
+    assert!(stderr(&mut convert(&["--nchw", "--force"]), 1).contains("NHWC"));
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["classify", "run", "inspect", "bench", "compare", "completions"] {
+    for command in ["classify", "run", "inspect", "bench", "compare", "convert", "completions"] {
         let text = stdout(depthwise().args([command, "--help"]));
         assert!(text.contains("Example"), "{command}");
     }
