@@ -3,6 +3,10 @@
 //! Every model below `../shared/models` that can be loaded runs on its recorded inputs at each ISA
 //! level, on one thread and on two; its outputs are compared with the recorded ones. The classifiers
 //! also name the photos. What cannot be loaded is listed.
+//!
+//! With `--exported` the models are written first, and other engines run the files.
+
+mod exported;
 
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -19,6 +23,8 @@ const EMBEDDED: &str = "crates/zoo/weights/efficientnet_lite0.safetensors";
 const ABSOLUTE: f32 = 1e-4;
 /// Largest difference of anything else, over the largest magnitude of the output.
 const RELATIVE: f32 = 1e-3;
+/// Largest difference, relative to the largest magnitude, of an exported model in another engine.
+const RELATIVE_EXPORTED: f32 = 1e-4;
 /// Weights in `f16` differ from the checkpoint by up to 2^-11 of each.
 const RELATIVE_HALF: f32 = 1e-2;
 /// Largest difference of a top-5 probability of a photo: pictures are decoded and resized here.
@@ -32,6 +38,10 @@ pub(crate) struct Args {
     /// Only models whose name contains this
     #[arg(long, value_name = "TEXT")]
     model: Option<String>,
+    /// Write the models as ONNX and TFLite files and compare with what ONNX Runtime and LiteRT, which
+    /// pip installs below target/, make of them
+    #[arg(long)]
+    exported: bool,
 }
 
 /// A model with its recorded answers.
@@ -57,6 +67,9 @@ struct Unread {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = args.models.clone().unwrap_or_else(|| workspace::root().join("../shared/models"));
     ensure!(folder.is_dir(), "{} is not there; name it with --models", folder.display());
+    if args.exported {
+        return exported::run(&folder, args.model.as_deref());
+    }
     let (mut subjects, unread) = find(&folder)?;
     subjects.retain(|s| args.model.as_ref().is_none_or(|text| s.name.contains(text)));
     ensure!(!subjects.is_empty(), "no such model in {}", folder.display());

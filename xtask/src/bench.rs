@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use depthwise_benches::families::{FAMILIES, Family};
 use depthwise_benches::shapes::{NETS, Net, OTHERS};
 use depthwise_kernels::{Cpu, Isa, Par};
+pub(crate) use peers::environment;
 use roofline::Roofline;
 use serde::Serialize;
 use std::io::IsTerminal;

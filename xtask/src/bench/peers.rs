@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use depthwise_benches::shapes::Net;
 use serde::{Deserialize, Serialize};
 pub(super) use setup::PeerArgs;
+pub(crate) use setup::environment;
 use setup::{Engine, Setup};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

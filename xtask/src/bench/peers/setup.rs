@@ -103,7 +103,7 @@ impl Setup {
 }
 
 /// A Python environment with these packages, made where it is not there yet.
-fn environment(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
+pub(crate) fn environment(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
     let python = folder.join("bin/python");
     let stamp = folder.join("packages");
     let wanted = packages.join("\n");
