@@ -2,14 +2,19 @@
 
 use super::random::{build, steps};
 use super::*;
-use depthwise_formats::{SaveFormat, SaveOptions, onnx, safetensors, tflite, to_bytes};
+use depthwise_formats::{SaveError, SaveFormat, SaveOptions, onnx, safetensors, tflite, to_bytes};
 use proptest::prelude::*;
 
 /// Writes a graph, reads it back, and compares what the interpreter makes of both. A picture that
 /// ends as NCHW is turned for the comparison.
 fn check(graph: &Graph, inputs: &[Tensor], format: SaveFormat, options: &SaveOptions) {
     let want = interpret(graph, inputs).unwrap();
-    let bytes = to_bytes(graph, format, options).unwrap_or_else(|e| panic!("{e}\n{graph}"));
+    let bytes = match to_bytes(graph, format, options) {
+        Ok(bytes) => bytes,
+        // Channels are free too, and no stand-in meets the weights.
+        Err(SaveError::FreeShape { .. }) if options.input_shapes.is_empty() => return,
+        Err(error) => panic!("{error}\n{graph}"),
+    };
     let back = match format {
         SaveFormat::Onnx => onnx::read(bytes.into(), None).unwrap(),
         SaveFormat::Tflite => tflite::read(bytes.into()).unwrap_or_else(|e| panic!("{e}\n{graph}")),
