@@ -4,6 +4,7 @@ use crate::case::{Case, CaseError, values};
 use crate::families_qs8;
 use crate::shapes::{Kind, Layer};
 use depthwise_kernels::conv2d::{ConvF32, ConvSpec, PackedConvF32};
+use depthwise_kernels::dense_f16::{DenseF16, DenseSpec, PackedDenseF16};
 use depthwise_kernels::dwconv_f32::{DwConvF32, DwSpec, PackedDwF32};
 use depthwise_kernels::eltwise::{BinaryF32, BinaryOp, UnaryF32, UnaryOp};
 use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, PackedGemmF32};
@@ -14,8 +15,8 @@ use depthwise_kernels::resize::{AxisTaps, ResizeF32, ResizeSpec};
 use depthwise_kernels::softmax::SoftmaxF32;
 use depthwise_kernels::stem::StemF32;
 use depthwise_kernels::{
-    Cpu, KernelInfo, Operator, conv2d, dwconv_f32, dwconv_qs8, eltwise, eltwise_qs8, gemm_f32,
-    gemm_qs8, layout, pool, pool_qs8, reduce, resize, softmax, stem,
+    Cpu, KernelInfo, Operator, conv2d, dense_f16, dwconv_f32, dwconv_qs8, eltwise, eltwise_qs8,
+    gemm_f32, gemm_qs8, layout, pool, pool_qs8, reduce, resize, softmax, stem,
 };
 use depthwise_tensor::{Hw, Nhwc, PoolGeometry, Shape, padded_ld};
 use std::sync::Arc;
@@ -41,6 +42,12 @@ pub const FAMILIES: &[Family] = &[
         what: "matrix product: pointwise convolution, dense layer",
         kernels: || gemm_f32::KERNELS.iter().map(|k| k.info()).collect(),
         operator: gemm,
+    },
+    Family {
+        name: "dense_f16",
+        what: "dense layer with weights of half precision",
+        kernels: || dense_f16::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: dense_half,
     },
     Family {
         name: "dwconv_f32",
@@ -183,6 +190,26 @@ fn gemm(index: usize, l: &Layer, threads: usize) -> Result<Option<Arc<dyn Operat
         activation: l.activation(),
     };
     Ok(Some(Arc::new(GemmF32::new(Arc::new(packed), spec, threads)?)))
+}
+
+fn dense_half(
+    index: usize,
+    l: &Layer,
+    threads: usize,
+) -> Result<Option<Arc<dyn Operator>>, CaseError> {
+    if l.kind != Kind::Dense {
+        return Ok(None);
+    }
+    let (weights, bias) = (values(l.oc * l.ic), values(l.oc));
+    let kernel = dense_f16::KERNELS[index];
+    let packed = PackedDenseF16::with_kernel(kernel, l.ic, l.oc, &weights, Some(&bias))?;
+    let spec = DenseSpec {
+        m: l.h * l.w,
+        lda: padded_ld(l.ic),
+        ldc: padded_ld(l.oc),
+        activation: l.activation(),
+    };
+    Ok(Some(Arc::new(DenseF16::new(Arc::new(packed), spec, threads)?)))
 }
 
 fn depthwise(

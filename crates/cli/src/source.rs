@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use depthwise_engine::tensor::Hw;
-use depthwise_engine::{DType, Fusion, Graph, Isa, Model, Options, Session, Shape};
+use depthwise_engine::{DType, DenseWeights, Fusion, Graph, Isa, Model, Options, Session, Shape};
 use depthwise_formats::{FormatError, Weights};
 use depthwise_vision::{Normalize, Picture, Preprocess};
 use depthwise_zoo::{
@@ -35,6 +35,18 @@ pub(crate) struct EngineArgs {
     /// Whether to compute chains of convolutions a few rows at a time.
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     fusion: FusionArg,
+    /// How to keep the weights of dense layers: f16 halves what a classifier reads.
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    dense_weights: DenseArg,
+}
+
+/// [`DenseWeights`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DenseArg {
+    /// Single precision.
+    F32,
+    /// Rounded to half precision, computed in single.
+    F16,
 }
 
 /// [`Fusion`] on the command line.
@@ -65,6 +77,10 @@ impl EngineArgs {
                 FusionArg::Auto => Fusion::Auto,
                 FusionArg::Off => Fusion::Off,
                 FusionArg::Always => Fusion::Always,
+            },
+            dense_weights: match self.dense_weights {
+                DenseArg::F32 => DenseWeights::F32,
+                DenseArg::F16 => DenseWeights::F16,
             },
             ..Options::default()
         }

@@ -1,7 +1,7 @@
 //! A network that is loaded and ready to be planned.
 
 use crate::error::EngineError;
-use crate::options::{Fusion, Options};
+use crate::options::{Choices, Options};
 use crate::passes::{self, PassOptions, PassReport};
 use crate::plan::{self, Packs, Plan};
 use crate::session::Session;
@@ -24,7 +24,7 @@ struct Shared {
     cpu: Cpu,
     par: Par,
     passes: PassOptions,
-    fusion: Fusion,
+    choices: Choices,
     plan_limit: usize,
     inputs: Vec<(String, InputType)>,
     outputs: Vec<String>,
@@ -75,6 +75,11 @@ impl Model {
             Some(par) => par,
             None => Par::new(options.threads)?,
         };
+        let choices = Choices {
+            threads: par.threads(),
+            fusion: options.fusion,
+            dense_weights: options.dense_weights,
+        };
         let report = passes::prepare(&mut graph, &options.passes);
         let named = |&id| {
             let ty = graph.input_type(id)?.clone();
@@ -90,7 +95,7 @@ impl Model {
             cpu,
             par,
             passes: options.passes,
-            fusion: options.fusion,
+            choices,
             plan_limit,
             inputs,
             outputs,
@@ -177,10 +182,9 @@ impl Model {
         }
         let mut graph = state.graph.clone();
         let types = passes::specialize(&mut graph, shapes, &shared.passes)?;
-        let threads = shared.par.threads();
         let (packs, prepared) = (&mut state.packs, &mut state.graph);
-        let how = (threads, shared.fusion);
-        let plan = Arc::new(plan::build(graph, types, shared.cpu, how, packs, prepared)?);
+        let (cpu, choices) = (shared.cpu, shared.choices);
+        let plan = Arc::new(plan::build(graph, types, cpu, choices, packs, prepared)?);
         if state.plans.len() >= shared.plan_limit {
             state.plans.remove(0);
         }

@@ -18,6 +18,8 @@ pub struct Options {
     pub passes: PassOptions,
     /// Whether chains of convolutions are computed band by band.
     pub fusion: Fusion,
+    /// How the weights of dense layers are kept.
+    pub dense_weights: DenseWeights,
     /// Plans kept for input shapes used before; 0 means [`Options::DEFAULT_PLANS`].
     pub cached_plans: usize,
 }
@@ -34,6 +36,27 @@ pub enum Fusion {
     Off,
     /// Wherever the kernels can: least memory.
     Always,
+}
+
+/// How the weights of dense layers are kept. A dense layer of one picture takes as long as reading
+/// its weights does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DenseWeights {
+    /// In single precision, as all other weights.
+    #[default]
+    F32,
+    /// Rounded to half precision, computed in single: half the memory traffic, and the same result
+    /// where the file holds half precision anyway. A layer with a weight beyond its range (65504)
+    /// stays in single precision.
+    F16,
+}
+
+/// What plans of one model have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choices {
+    pub threads: usize,
+    pub fusion: Fusion,
+    pub dense_weights: DenseWeights,
 }
 
 impl Options {

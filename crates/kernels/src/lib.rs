@@ -30,6 +30,7 @@ mod spatial;
 
 pub mod conv2d;
 pub mod conv2d_qs8;
+pub mod dense_f16;
 pub mod dwconv_f32;
 pub mod dwconv_qs8;
 pub mod eltwise;

@@ -5,7 +5,7 @@ use super::memory::{self, Record};
 use super::packs::Packs;
 use super::{FusedInfo, Plan, Port, StepInfo};
 use crate::error::{EngineError, LowerError, UnsupportedNode};
-use crate::options::Fusion;
+use crate::options::{Choices, DenseWeights};
 use crate::steps;
 use bytes::Bytes;
 use depthwise_kernels::fused::Stage;
@@ -81,7 +81,7 @@ pub(crate) struct Builder<'a> {
     pub(super) graph: Graph,
     types: Types,
     pub(super) cpu: Cpu,
-    threads: usize,
+    choices: Choices,
     pub(super) packs: &'a mut Packs,
     /// Constants below this number are those of the prepared graph; their packs are shared.
     pub(super) stable: usize,
@@ -103,7 +103,7 @@ pub(crate) fn build(
     graph: Graph,
     types: Types,
     cpu: Cpu,
-    (threads, fusion): (usize, Fusion),
+    choices: Choices,
     packs: &mut Packs,
     prepared: &mut Graph,
 ) -> Result<Plan, EngineError> {
@@ -123,7 +123,7 @@ pub(crate) fn build(
         graph,
         types,
         cpu,
-        threads,
+        choices,
         packs,
         stable,
         prepared,
@@ -139,7 +139,7 @@ pub(crate) fn build(
     let outputs = builder.place_outputs().map_err(|(node, error)| builder.fail(node, error))?;
     let kept: Vec<BufId> = outputs.iter().map(|place| place.buf).collect();
     let drafts = std::mem::take(&mut builder.drafts);
-    builder.drafts = fuse::chains(drafts, &builder.buffers, &kept, fusion, threads);
+    builder.drafts = fuse::chains(drafts, &builder.buffers, &kept, choices.fusion, choices.threads);
     builder.set_lifetimes(&kept);
     builder.merge_in_place();
     builder.finish(&inputs, &outputs)
@@ -153,7 +153,11 @@ impl Builder<'_> {
     }
 
     pub(crate) fn threads(&self) -> usize {
-        self.threads
+        self.choices.threads
+    }
+
+    pub(crate) fn dense_weights(&self) -> DenseWeights {
+        self.choices.dense_weights
     }
 
     pub(crate) fn ty(&self, id: ValueId) -> TensorType {
@@ -203,7 +207,7 @@ impl Builder<'_> {
             Some(copy) => *copy,
             None => {
                 let view = View::padded(place.view.shape);
-                let op = CopyRows::new(4, place.view.rows(), view.rows(), self.threads)?;
+                let op = CopyRows::new(4, place.view.rows(), view.rows(), self.choices.threads)?;
                 let buf = self.new_buffer(view.rows().len() * 4);
                 let input = Arg { operand: Operand::Buf(place.buf), view: place.view };
                 self.push_draft("Copy", Arc::new(op), None, &[&input], &[(buf, view)]);
@@ -417,7 +421,7 @@ impl Builder<'_> {
         let arg = self.arg(id)?;
         let size = self.ty(id).dtype.size_bytes();
         let view = View::dense(arg.view.shape);
-        let op = CopyRows::new(size, arg.view.rows(), view.rows(), self.threads)?;
+        let op = CopyRows::new(size, arg.view.rows(), view.rows(), self.choices.threads)?;
         let buf = self.new_buffer(view.rows().len() * size);
         self.push_draft("Copy", Arc::new(op), None, &[&arg], &[(buf, view)]);
         Ok(Place { buf, view })
@@ -537,7 +541,7 @@ impl Builder<'_> {
         let inputs = inputs.collect();
         let outputs =
             self.graph.outputs().iter().zip(outputs).map(|(&id, &place)| port(id, place)).collect();
-        Ok(Plan { program, steps, inputs, outputs, cpu: self.cpu, threads: self.threads })
+        Ok(Plan { program, steps, inputs, outputs, cpu: self.cpu, threads: self.choices.threads })
     }
 
     fn lay_out(&self) -> memory::Layout {

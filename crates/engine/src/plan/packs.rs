@@ -3,6 +3,7 @@
 use super::Builder;
 use crate::error::LowerError;
 use depthwise_kernels::conv2d::PackedConvF32;
+use depthwise_kernels::dense_f16::PackedDenseF16;
 use depthwise_kernels::dwconv_f32::PackedDwF32;
 use depthwise_kernels::gemm_f32::PackedGemmF32;
 use depthwise_kernels::{Cpu, KernelError};
@@ -23,6 +24,7 @@ pub(crate) struct PackKey {
 #[derive(Clone, Debug)]
 pub(crate) enum Packed {
     Gemm(Arc<PackedGemmF32>),
+    DenseF16(Arc<PackedDenseF16>),
     Conv(Arc<PackedConvF32>),
     Depthwise(Arc<PackedDwF32>),
 }
@@ -57,6 +59,7 @@ impl Packs {
         let memory = &mut self.memory;
         match &mut packed {
             Packed::Gemm(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+            Packed::DenseF16(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Conv(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Depthwise(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
         }
@@ -72,6 +75,7 @@ impl Packs {
     pub(crate) fn bytes(&self) -> usize {
         let bytes = |p: &Packed| match p {
             Packed::Gemm(p) => p.bytes(),
+            Packed::DenseF16(p) => p.bytes(),
             Packed::Conv(p) => p.bytes(),
             Packed::Depthwise(p) => p.bytes(),
         };

@@ -3,7 +3,9 @@
 use super::convolution::shared_weight;
 use super::{operand, optional};
 use crate::error::LowerError;
+use crate::options::DenseWeights;
 use crate::plan::{Builder, Packed};
+use depthwise_kernels::dense_f16::{DenseF16, DenseSpec, PackedDenseF16};
 use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, MatMulF32, MatMulSpec, PackedGemmF32};
 use depthwise_layers::Dense;
 use depthwise_layers::ir::Node;
@@ -17,20 +19,28 @@ pub(super) fn dense(b: &mut Builder<'_>, node: &Node, layer: &Dense) -> Result<(
         [n, k] => (n, k),
         _ => return Err(LowerError::Unsupported(format!("a weight of shape {}", b.shape(w)))),
     };
+    let half = b.dense_weights() == DenseWeights::F16;
     let packed = b.packed(w, optional(node, 2), |cpu, w, bias| {
+        if half && let Ok(packed) = PackedDenseF16::pack(cpu, k, n, w, bias) {
+            return Ok(Packed::DenseF16(Arc::new(packed)));
+        }
         Ok(Packed::Gemm(Arc::new(PackedGemmF32::pack(cpu, k, n, w, bias)?)))
     })?;
-    let Packed::Gemm(weights) = packed else { return Err(shared_weight()) };
     let x = b.arg(x)?;
     let (buf, view) = b.output(node.outputs[0]);
-    let spec = GemmSpec {
-        m: view.rows().rows,
-        lda: x.view.ld,
-        ldc: view.ld,
-        residual_ld: None,
-        activation: layer.activation,
-    };
-    b.push(GemmF32::new(weights, spec, b.threads())?, &[&x], &[(buf, view)]);
+    let (m, lda, ldc, activation) = (view.rows().rows, x.view.ld, view.ld, layer.activation);
+    let outputs = [(buf, view)];
+    match packed {
+        Packed::DenseF16(weights) => {
+            let spec = DenseSpec { m, lda, ldc, activation };
+            b.push(DenseF16::new(weights, spec, b.threads())?, &[&x], &outputs);
+        }
+        Packed::Gemm(weights) => {
+            let spec = GemmSpec { m, lda, ldc, residual_ld: None, activation };
+            b.push(GemmF32::new(weights, spec, b.threads())?, &[&x], &outputs);
+        }
+        _ => return Err(shared_weight()),
+    }
     Ok(())
 }
 

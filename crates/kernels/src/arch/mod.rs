@@ -71,6 +71,13 @@ pub(crate) trait SimdF32: pulp::Simd {
         unsafe { p.cast::<Self::f32s>().write_unaligned(v) }
     }
 
+    /// Loads a vector of IEEE 754 binary16 from any address, as `f32`.
+    ///
+    /// # Safety
+    /// - `Self::F32_LANES` elements from `p` on are valid for reads.
+    /// - The CPU converts half precision where the level has instructions for it (F16C on x86).
+    unsafe fn load_f16(self, p: *const u16) -> Self::f32s;
+
     /// The first `count` lanes from any address, `rest` in the others.
     ///
     /// # Safety
@@ -130,6 +137,14 @@ mod tests {
             for got in lanes::<S>(simd.clamp(s(x), s(0.0), s(6.0))) {
                 assert!(got == want || (got.is_nan() && want.is_nan()), "clamp({x}) = {got}");
             }
+        }
+        // Largest, smallest normal, smallest of all, zeros, infinities.
+        for bits in [0x7bff, 0x0400, 0x0001, 0x83ff, 0x0000, 0x8000, 0x3c01, 0x7c00, 0xfc00] {
+            let want = half::f16::from_bits(bits).to_f32().to_bits();
+            let from = vec![bits; S::F32_LANES];
+            // SAFETY: a vector's worth of elements; every CPU with AVX2 that is detected has F16C.
+            let got = lanes::<S>(unsafe { simd.load_f16(from.as_ptr()) });
+            assert!(got.iter().all(|x| x.to_bits() == want), "{bits:#06x}: {got:?}");
         }
         assert_eq!(lanes::<S>(simd.fma(s(2.0), s(3.0), s(4.0))), vec![10.0; S::F32_LANES]);
         for got in lanes::<S>(simd.hard_swish(s(-1.5))) {

@@ -31,4 +31,11 @@ impl SimdF32 for Scalar {
         let raised = zip(pulp::cast(lo), pulp::cast(x), |lo, x| if lo > x { lo } else { x });
         pulp::cast(zip(pulp::cast(hi), raised, |hi, x| if hi < x { hi } else { x }))
     }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> Self::f32s {
+        // SAFETY: as the caller promises.
+        let bits: [u16; 4] = unsafe { p.cast::<[u16; 4]>().read_unaligned() };
+        pulp::cast(bits.map(|bits| half::f16::from_bits(bits).to_f32()))
+    }
 }

@@ -3,10 +3,13 @@
 use super::SimdF32;
 use pulp::Simd;
 use pulp::x86::{V3, V4};
-use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::arch::x86_64::{
+    _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_cvtph_ps, _mm256_loadu_si256,
+    _mm512_cvtph_ps,
+};
 
 macro_rules! simd_f32 {
-    ($($token:ty),*) => {$(
+    ($($token:ty, $load:ident, $convert:ident;)*) => {$(
         impl SimdF32 for $token {
             #[inline(always)]
             fn fma(self, a: Self::f32s, b: Self::f32s, c: Self::f32s) -> Self::f32s {
@@ -30,7 +33,16 @@ macro_rules! simd_f32 {
             fn clamp(self, x: Self::f32s, lo: Self::f32s, hi: Self::f32s) -> Self::f32s {
                 self.min_f32s(hi, self.max_f32s(lo, x))
             }
+
+            #[inline(always)]
+            unsafe fn load_f16(self, p: *const u16) -> Self::f32s {
+                // SAFETY: as the caller promises.
+                pulp::cast(unsafe { $convert($load(p.cast())) })
+            }
         }
     )*};
 }
-simd_f32!(V3, V4);
+simd_f32! {
+    V3, _mm_loadu_si128, _mm256_cvtph_ps;
+    V4, _mm256_loadu_si256, _mm512_cvtph_ps;
+}

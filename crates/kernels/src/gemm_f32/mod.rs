@@ -167,7 +167,7 @@ impl fmt::Debug for Kernel {
 }
 
 /// `(number of tiles, rows of each)`: at most two heights, one row apart, none above `mr`.
-fn equal_tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn equal_tiles(rows: usize, mr: usize) -> impl Iterator<Item = (usize, usize)> {
     let tiles = rows.div_ceil(mr);
     let (height, taller) = (rows / tiles.max(1), rows % tiles.max(1));
     [(taller, height + 1), (tiles - taller, height)].into_iter().filter(|&(tiles, _)| tiles > 0)

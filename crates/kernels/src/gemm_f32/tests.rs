@@ -292,6 +292,11 @@ mod sixteen_lanes {
             let raised = zip(cast(lo), cast(x), |lo, x| if lo > x { lo } else { x });
             cast(zip(cast(hi), raised, |hi, x| if hi < x { hi } else { x }))
         }
+        unsafe fn load_f16(self, p: *const u16) -> Self::f32s {
+            // SAFETY: as the caller promises.
+            let bits: [u16; 16] = unsafe { p.cast::<[u16; 16]>().read_unaligned() };
+            cast(bits.map(|bits| half::f16::from_bits(bits).to_f32()))
+        }
     }
 
     kernel! { K8X48: "gemm_f32_8x48_test", Isa::Scalar, 48, zmm 3, rows 1 2 3 4 5 6 7 8 }
