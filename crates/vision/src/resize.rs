@@ -4,7 +4,8 @@ use crate::picture::CHANNELS;
 use crate::{DecodeLimits, Picture, VisionError};
 use depthwise_tensor::Hw;
 use fast_image_resize as fir;
-use fir::images::{Image, ImageRef};
+use fir::images::{TypedImage, TypedImageRef};
+use fir::pixels::U8x3;
 
 /// How pixels between pixels are found. All but `Nearest` widen with the reduction, as Pillow's
 /// filters do.
@@ -145,14 +146,14 @@ fn resample(from: &Picture, to: Hw, how: Interpolation) -> Result<Picture, Visio
         return Err(too_large("resize", from.hw()));
     };
     let mut pixels = vec![0; to.area() * CHANNELS];
-    let kind = fir::PixelType::U8x3;
+    // Typed: the other call compiles the filters for all kinds of pixels.
     let lengths = "buffers are as long as their extents say";
-    let source = ImageRef::new(width, height, from.pixels(), kind).expect(lengths);
+    let source = TypedImageRef::<U8x3>::from_buffer(width, height, from.pixels()).expect(lengths);
     let mut target =
-        Image::from_slice_u8(to.w as u32, to.h as u32, &mut pixels, kind).expect(lengths);
+        TypedImage::<U8x3>::from_buffer(to.w as u32, to.h as u32, &mut pixels).expect(lengths);
     let options = fir::ResizeOptions::new().resize_alg(how.algorithm());
-    let same = "both pictures are U8x3, and the whole source is read";
-    fir::Resizer::new().resize(&source, &mut target, &options).expect(same);
+    let whole = "the whole source is read, and the target is not empty";
+    fir::Resizer::new().resize_typed(&source, &mut target, &options).expect(whole);
     Picture::from_raw(to.w, to.h, pixels)
 }
 
