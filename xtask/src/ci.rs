@@ -14,6 +14,9 @@ pub(crate) struct Args {
     /// Leave these steps out (may be repeated)
     #[arg(long, value_name = "STEP")]
     skip: Vec<String>,
+    /// Leave out what `cargo test --workspace` has just run
+    #[arg(long)]
+    after_tests: bool,
     /// Print the steps
     #[arg(long)]
     list: bool,
@@ -48,21 +51,28 @@ impl Step {
 }
 
 /// All steps, cheap ones first; those that share build artifacts stand together.
-fn steps() -> Vec<Step> {
+fn steps(after_tests: bool) -> Vec<Step> {
     let mut steps = vec![
         Step::cargo("fmt", "rustfmt changes nothing", "fmt --all --check"),
         Step::new("tidy", "the rules of the house", || {
             tidy::run(&tidy::Args::default()).map(|()| Outcome::Passed)
         }),
     ];
-    for cpu in Cpu::detect().levels() {
-        let level = cpu.isa().name();
+    let best = Cpu::detect();
+    let levels = best.levels().filter(|cpu| !after_tests || *cpu != best);
+    for level in levels.map(|cpu| cpu.isa().name()) {
         steps.push(Step::new(format!("test-{level}"), "tests with this ISA level", move || {
             cargo("test --workspace --lib --bins --tests", &[("DEPTHWISE_ISA", level)])
         }));
     }
+    if !after_tests {
+        steps.push(Step::cargo(
+            "doctest",
+            "examples in the documentation",
+            "test --workspace --doc",
+        ));
+    }
     steps.extend([
-        Step::cargo("doctest", "examples in the documentation", "test --workspace --doc"),
         Step::new("examples", "the engine's examples run", examples),
         Step::new("counts", "the hot kernels take no more instructions than before", || {
             if !cfg!(target_arch = "x86_64") {
@@ -84,7 +94,7 @@ fn steps() -> Vec<Step> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut steps = steps();
+    let mut steps = steps(args.after_tests);
     if let Some(name) =
         args.only.iter().chain(&args.skip).find(|n| steps.iter().all(|s| s.name != **n))
     {
