@@ -62,7 +62,7 @@ pub static KERNELS: &[&Kernel] = &[
 impl Kernel {
     /// Name and level.
     pub fn info(&self) -> KernelInfo {
-        KernelInfo { name: self.name, isa: self.isa }
+        KernelInfo::new(self.name, self.isa)
     }
 }
 
