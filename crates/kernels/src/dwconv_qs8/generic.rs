@@ -14,12 +14,28 @@ const PIXEL: usize = 2 * BLOCK;
 /// As [`RowTask`] says; the CPU has the level of the token.
 #[inline(always)]
 pub(super) unsafe fn rows<S: SimdDot, const TH: usize>(simd: S, task: &RowTask) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match task.kw {
+            3 => columns::<S, TH, 3>(simd, task),
+            5 => columns::<S, TH, 5>(simd, task),
+            _ => columns::<S, TH, 0>(simd, task),
+        }
+    }
+}
+
+/// All tiles of the rows; `KW` taps a row, or `task.kw` where it is 0.
+///
+/// # Safety
+/// As [`rows`].
+#[inline(always)]
+unsafe fn columns<S: SimdDot, const TH: usize, const KW: usize>(simd: S, task: &RowTask) {
     // SAFETY: the columns of every tile lie in the task, and vectors in a block.
     unsafe {
         if task.ow < 4 {
             for ow in 0..task.ow {
                 for lane in (0..BLOCK).step_by(S::LANES) {
-                    tile::<S, TH, 1>(simd, task, ow, lane);
+                    tile::<S, TH, 1, 0>(simd, task, ow, lane);
                 }
             }
             return;
@@ -28,7 +44,7 @@ pub(super) unsafe fn rows<S: SimdDot, const TH: usize>(simd: S, task: &RowTask) 
             // The last tile overlaps the one before.
             let ow = first.min(task.ow - 4);
             for lane in (0..BLOCK).step_by(S::LANES) {
-                tile::<S, TH, 4>(simd, task, ow, lane);
+                tile::<S, TH, 4, KW>(simd, task, ow, lane);
             }
         }
     }
@@ -38,9 +54,9 @@ pub(super) unsafe fn rows<S: SimdDot, const TH: usize>(simd: S, task: &RowTask) 
 /// columns, pairs of input come from L1.
 ///
 /// # Safety
-/// - As [`RowTask`] says; `ow + TW <= task.ow` and `lane + S::LANES <= BLOCK`.
+/// - As [`RowTask`] says; `KW` is 0 or `task.kw`, `ow + TW <= task.ow` and `lane + S::LANES <= BLOCK`.
 #[inline(always)]
-unsafe fn tile<S: SimdDot, const TH: usize, const TW: usize>(
+unsafe fn tile<S: SimdDot, const TH: usize, const TW: usize, const KW: usize>(
     simd: S,
     task: &RowTask,
     ow: usize,
@@ -53,7 +69,7 @@ unsafe fn tile<S: SimdDot, const TH: usize, const TW: usize>(
         let mut weights = task.weights.add(BLOCK).cast::<i16>().add(2 * lane);
         for p in 0..task.count {
             let mut x = (*task.pairs.add(p)).add(ow * task.step + 2 * lane);
-            for _ in 0..task.kw {
+            for _ in 0..if KW > 0 { KW } else { task.kw } {
                 let w: [S::Pairs; TH] =
                     std::array::from_fn(|th| simd.load_pairs(weights.add(th * PIXEL)));
                 for tw in 0..TW {

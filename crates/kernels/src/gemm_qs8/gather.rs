@@ -71,8 +71,8 @@ pub(crate) fn span(
 /// # Safety
 /// For those who call `gather`:
 /// - `from .. end` is valid for reads and holds the rows `rows` of `source`.
-/// - A row is `channels` (of each tap) and one element more, which becomes 0; `ld` is that much and 15
-///   at least, and as many rows from `to` on are valid for writes.
+/// - A row is `channels` (of each tap) and up to three elements more, which become 0; `ld` is 15 above
+///   that at least, and as many rows from `to` on are valid for writes.
 pub(crate) struct GatherArgs<'a> {
     pub source: &'a Source,
     pub from: *const u8,

@@ -87,8 +87,8 @@ pub static KERNELS: &[&Kernel] = &[
     &neon::K8X8,
     #[cfg(target_arch = "aarch64")]
     &neon::K8X4,
-    &scalar::K2X8,
-    &scalar::K2X4,
+    &scalar::K4X8,
+    &scalar::K4X4,
 ];
 
 impl Kernel {
@@ -167,6 +167,7 @@ impl Finish {
 #[derive(Clone, Copy)]
 pub(crate) struct TileArgs {
     pub tiles: usize,
+    /// An even number.
     pub pairs: usize,
     pub a: *const i16,
     pub lda: usize,

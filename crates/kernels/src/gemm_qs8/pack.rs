@@ -18,7 +18,7 @@ pub(crate) struct Panel {
     pub kernel: &'static Kernel,
     /// Input channels that its columns see: those of their groups.
     pub channels: Range<usize>,
-    /// Pairs of rows.
+    /// Pairs of rows, an even number.
     pub pairs: usize,
     /// First byte of the panel in the packed weights.
     start: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Shape {
 /// Weights `[n][taps][ic / groups]` in the order that the kernels read.
 ///
 /// Panels of `[pairs of rows][nr][2]`, rows being taps and in them input channels; each on a 64-byte
-/// line, columns past `n` and odd rows zero; before them the bias of all columns. Where columns of
+/// line, columns past `n` and rows past the last zero (there are 4, 8, ..); before them the bias of all columns. Where columns of
 /// several groups share a panel, its rows are the channels of all of them, with zeros off the diagonal.
 #[derive(Debug)]
 pub(crate) struct PackedPanels {
@@ -76,7 +76,7 @@ impl PackedPanels {
         let (mut col, mut bytes) = (0, n.next_multiple_of(16) * size_of::<i32>());
         for kernel in kernels(n) {
             let channels = channels_of(&shape, col..n.min(col + kernel.nr));
-            let pairs = (taps * channels.len()).div_ceil(2);
+            let pairs = (taps * channels.len()).div_ceil(4) * 2;
             let size = (2 * pairs).checked_mul(kernel.nr << usize::from(wide));
             let start = bytes;
             bytes = size

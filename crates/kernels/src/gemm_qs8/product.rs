@@ -61,9 +61,9 @@ impl Product {
         }
         let output_bytes = [span(family, rows, ldc, ldc, output.size())?];
         let depth = packed.panels().iter().map(|p| 2 * p.pairs).max().unwrap_or(0);
-        // An odd number of lines: rows of a tile lie in different sets of L1.
-        let ld = (depth + 17).next_multiple_of(32);
-        let ld = if ld.is_multiple_of(64) { ld + 32 } else { ld };
+        // No multiple of two lines: rows of a tile lie in different sets of L1.
+        let ld = (depth + 15).next_multiple_of(16);
+        let ld = if ld.is_multiple_of(64) { ld + 16 } else { ld };
         let mr = packed.panels().first().map_or(1, |p| p.kernel.mr());
         let block = (BLOCK_BYTES / (2 * ld)).max(1).next_multiple_of(mr).min(rows.max(1));
         let macs = macs(packed, rows);

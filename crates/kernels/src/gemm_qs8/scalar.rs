@@ -7,12 +7,12 @@ use crate::arch::dot::DotScalar;
 use crate::isa::Isa;
 
 kernel! {
-    /// 2 rows of two vectors: products of 16 bits take many of the 16 SSE registers.
-    K2X8: "gemm_qs8_2x8_scalar", Isa::Scalar, None, 8, quad 2, rows 1 2
+    /// 4 rows of two vectors: 8 of the 16 SSE registers hold sums, the products take others.
+    K4X8: "gemm_qs8_4x8_scalar", Isa::Scalar, None, 8, quad 2, rows 1 2 3 4
 }
 kernel! {
     /// Up to 4 columns.
-    K2X4: "gemm_qs8_2x4_scalar", Isa::Scalar, None, 4, quad 1, rows 1 2
+    K4X4: "gemm_qs8_4x4_scalar", Isa::Scalar, None, 4, quad 1, rows 1 2 3 4
 }
 
 bodies! { quad, DotScalar }

@@ -104,7 +104,7 @@ macro_rules! simd_dot {
                     let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(tail.min.cast_signed()));
                     let bytes = _mm_xor_si128(bytes, _mm_set1_epi8(tail.flip.cast_signed()));
                     _mm_storel_epi64(p[0].cast(), bytes);
-                    _mm_storel_epi64(p[1].cast(), _mm_unpackhi_epi64(bytes, bytes));
+                    _mm_storeh_pd(p[1].cast(), _mm_castsi128_pd(bytes));
                 }
             }
 

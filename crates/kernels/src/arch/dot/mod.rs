@@ -6,7 +6,10 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(not(target_arch = "x86_64"))]
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::{DotAvx2, DotAvxVnni};
@@ -14,7 +17,10 @@ pub(crate) use avx2::{DotAvx2, DotAvxVnni};
 pub(crate) use avx512::{DotAvx512, DotAvx512Vnni};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::DotNeon;
+#[cfg(not(target_arch = "x86_64"))]
 pub(crate) use scalar::DotScalar;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use sse2::DotScalar;
 
 use crate::quant::{Quant8, Tail8};
 

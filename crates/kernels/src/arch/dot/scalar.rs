@@ -1,4 +1,5 @@
-//! The baseline of the target, in arrays that the compiler turns into what vectors there are.
+//! The baseline of a target without a file of its own, in arrays that the compiler turns into what
+//! vectors there are.
 
 use super::SimdDot;
 use crate::quant::{Quant8, Tail8};
