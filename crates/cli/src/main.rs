@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod photo;
 mod source;
 mod text;
 
@@ -13,6 +14,8 @@ const AFTER_HELP: &str = "\
 Examples:
   depthwise classify photos/chelsea.png
   depthwise classify --top 3 --json holiday/ > labels.jsonl
+  depthwise detect photos/astronaut.png -o faces.png
+  depthwise segment photos/astronaut.png -o tinted.png
   depthwise inspect model.onnx
   depthwise bench mobilenet-v2 --threads 2
   depthwise compare --channels 256 --size 28 --plot saving.svg
@@ -38,6 +41,12 @@ struct Cli {
 enum Command {
     /// Say what is on photos.
     Classify(commands::classify::Args),
+    /// Find faces (or people) on photos.
+    Detect(commands::detect::Args),
+    /// Find the pixels of photos that show a person.
+    Segment(commands::segment::Args),
+    /// Find the points of faces or hands on photos.
+    Landmarks(commands::landmarks::Args),
     /// Run a model on tensors of a file.
     Run(commands::run::Args),
     /// Show the layers of a model: shapes, parameters, arithmetic, kernels.
@@ -64,6 +73,9 @@ struct CompletionArgs {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Classify(args) => commands::classify::run(&args),
+        Command::Detect(args) => commands::detect::run(&args),
+        Command::Segment(args) => commands::segment::run(&args),
+        Command::Landmarks(args) => commands::landmarks::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Bench(args) => commands::bench::run(&args),

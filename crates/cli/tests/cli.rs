@@ -164,7 +164,18 @@ fn convert_writes_once_unless_forced() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["classify", "run", "inspect", "bench", "compare", "convert", "completions"] {
+    for command in [
+        "classify",
+        "detect",
+        "segment",
+        "landmarks",
+        "run",
+        "inspect",
+        "bench",
+        "compare",
+        "convert",
+        "completions",
+    ] {
         let text = stdout(depthwise().args([command, "--help"]));
         assert!(text.contains("Example"), "{command}");
     }

@@ -1,8 +1,9 @@
-//! What can go wrong between a file and a tensor.
+//! What can go wrong between files, pictures and tensors.
 
+use crate::{Rect, RotatedRect};
 use depthwise_tensor::{Hw, TensorError};
 
-/// Why a picture could not be read or prepared.
+/// Why a picture could not be read, prepared or marked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VisionError {
@@ -91,6 +92,26 @@ pub enum VisionError {
         value: String,
         /// What would be understood.
         want: &'static str,
+    },
+    /// The picture cannot be written in the format of the file's extension.
+    #[error("{file}: {source}")]
+    Encode {
+        /// The file.
+        file: String,
+        /// What the encoder said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A window that shows nothing, or whose numbers are not finite.
+    #[error("{window:?} is no window to look through")]
+    Window {
+        /// The window.
+        window: RotatedRect,
+    },
+    /// A box whose numbers are not finite, or that is larger than any picture.
+    #[error("{rect:?} is no box of a picture")]
+    Rect {
+        /// The box.
+        rect: Rect,
     },
     /// A tensor that cannot be made.
     #[error(transparent)]

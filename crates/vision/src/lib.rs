@@ -1,4 +1,4 @@
-//! Pictures to tensors.
+//! Pictures to tensors, and what networks find back to pictures.
 //!
 //! | task | item |
 //! |---|---|
@@ -7,6 +7,12 @@
 //! | what a network wants to see | [`Preprocess`], [`Normalize`] |
 //! | to a tensor, or into the caller's slice | [`Preprocess::tensor`], [`Preprocess::write`] |
 //! | resize, crop, letterbox by hand | [`Picture::resize`], [`Picture::centre_crop`], [`Picture::letterbox`] |
+//! | a turned window for landmarks | [`RotatedRect`], [`Picture::crop_rotated`] |
+//! | outputs of a detector to boxes | [`AnchorDecoder`], [`decode_corners`], [`decode_ssd_boxes`], [`SsdAnchors`] |
+//! | one box for each thing | [`nms`], [`weighted_nms`], [`Rect::iou`] |
+//! | features of boxes | [`RoiAlign`] |
+//! | boxes, points and masks on the picture | [`Painter`], [`Picture::tint`], [`Mask`] |
+//! | write a file | [`Picture::save`], [`Mask::save`] |
 //!
 //! ```
 //! use depthwise_vision::{Normalize, Picture, Preprocess};
@@ -23,16 +29,33 @@
 //! Bytes differ by at most 1 from Pillow's, and less than 1% of them do.
 #![forbid(unsafe_code)]
 
+mod anchors;
+mod boxes;
 mod decode;
+mod draw;
+mod encode;
 mod error;
+mod geometry;
+mod mask;
+mod nms;
 mod normalize;
 mod picture;
 mod preprocess;
 mod resize;
+mod roi_align;
+mod warp;
 
+pub use anchors::{Anchor, SsdAnchors, ultra_light_priors};
+pub use boxes::{AnchorDecoder, decode_corners, decode_ssd_boxes, sigmoid};
 pub use decode::DecodeLimits;
+pub use draw::{Color, Painter};
 pub use error::VisionError;
+pub use geometry::{Detection, Point, Rect};
+pub use mask::Mask;
+pub use nms::{nms, weighted_nms};
 pub use normalize::Normalize;
 pub use picture::Picture;
 pub use preprocess::{Preprocess, Resize};
 pub use resize::{Interpolation, Placement};
+pub use roi_align::{RoiAlign, RoiMode};
+pub use warp::RotatedRect;

@@ -52,6 +52,11 @@ impl Picture {
         &self.pixels
     }
 
+    /// The bytes, `height * width * 3`, to be changed.
+    pub fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
     /// Gives the bytes away.
     pub fn into_raw(self) -> Vec<u8> {
         self.pixels

@@ -1,7 +1,7 @@
 //! Pictures at other sizes.
 
 use crate::picture::CHANNELS;
-use crate::{DecodeLimits, Picture, VisionError};
+use crate::{DecodeLimits, Picture, Point, VisionError};
 use depthwise_tensor::Hw;
 use fast_image_resize as fir;
 use fir::images::{TypedImage, TypedImageRef};
@@ -70,7 +70,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// A point of the frame, in pixels, as a point of the original picture.
+    /// A point of the frame, in pixels, as a point of the original picture; rows first.
     pub fn to_original(&self, y: f32, x: f32) -> (f32, f32) {
         let axis = |at: f32, start: usize, inside: usize, original: usize| {
             (at - start as f32) * original as f32 / inside as f32
@@ -79,6 +79,13 @@ impl Placement {
             axis(y, self.top, self.hw.h, self.original.h),
             axis(x, self.left, self.hw.w, self.original.w),
         )
+    }
+
+    /// A point in shares of the frame, as networks give them, as a point of the original picture in
+    /// pixels.
+    pub fn share_to_original(&self, frame: Hw, share: Point) -> Point {
+        let (y, x) = self.to_original(share.y * frame.h as f32, share.x * frame.w as f32);
+        Point { x, y }
     }
 }
 
@@ -238,6 +245,8 @@ mod tests {
         assert_eq!(framed.pixel(6, 7), Some([7; 3]));
         assert_eq!(at.to_original(2.0, 0.0), (0.0, 0.0));
         assert_eq!(at.to_original(6.0, 8.0), (2.0, 4.0));
+        let corner = Point { x: 1.0, y: 6.0 / 9.0 };
+        assert_eq!(at.share_to_original(hw(9, 8), corner), Point { x: 4.0, y: 2.0 });
     }
 
     #[test]

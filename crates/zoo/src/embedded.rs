@@ -1,4 +1,5 @@
-//! What ships with the project: the weights of one network, and names of classes.
+//! What ships with the project: the weights of a classifier, a face detector, a segmenter of people,
+//! and names of classes.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -7,6 +8,8 @@ use std::sync::OnceLock;
 use crate::{Checkpoint, EfficientNetLite, Network, ZooError};
 #[cfg(feature = "embedded-weights")]
 use depthwise_formats::Weights;
+#[cfg(feature = "embedded-weights")]
+use depthwise_formats::tflite::TfliteError;
 #[cfg(feature = "embedded-weights")]
 use depthwise_layers::ir::Graph;
 
@@ -18,6 +21,35 @@ struct Aligned<B: ?Sized>(B);
 #[cfg(feature = "embedded-weights")]
 static WEIGHTS: &Aligned<[u8]> =
     &Aligned(*include_bytes!("../weights/efficientnet_lite0.safetensors"));
+
+#[cfg(feature = "embedded-weights")]
+static FACES: &Aligned<[u8]> =
+    &Aligned(*include_bytes!("../weights/mediapipe_face_detection_short_range.tflite"));
+
+#[cfg(feature = "embedded-weights")]
+static PEOPLE: &Aligned<[u8]> =
+    &Aligned(*include_bytes!("../weights/mediapipe_selfie_segmentation.tflite"));
+
+/// MediaPipe's short-range face detector (BlazeFace): input `1,128,128,3` in -1 to 1, letterboxed
+/// with black; outputs `regressors` `1,896,16` and `classificators` `1,896,1`, offsets from the anchors of
+/// `SsdAnchorsCalculator` and logits.
+///
+/// # Errors
+/// [`TfliteError`] where the file in the program cannot be read, which a test excludes.
+#[cfg(feature = "embedded-weights")]
+pub fn face_detector() -> Result<Graph, TfliteError> {
+    depthwise_formats::tflite::read(bytes::Bytes::from_static(&FACES.0))
+}
+
+/// MediaPipe's selfie segmenter: input `1,256,256,3` in 0 to 1, stretched; output `1,256,256,1`,
+/// how much each pixel belongs to a person, between 0 and 1.
+///
+/// # Errors
+/// [`TfliteError`] where the file in the program cannot be read, which a test excludes.
+#[cfg(feature = "embedded-weights")]
+pub fn selfie_segmenter() -> Result<Graph, TfliteError> {
+    depthwise_formats::tflite::read(bytes::Bytes::from_static(&PEOPLE.0))
+}
 
 /// The weights of the network that ships with the project: EfficientNet-Lite0 trained on ImageNet,
 /// filters in `f16`, in the layout of the graph. Shares the bytes of the program.
@@ -77,5 +109,15 @@ mod tests {
         let filters: Vec<_> = filters.filter(|t| t.shape().rank() > 1).collect();
         assert_eq!(filters.len(), 50, "49 convolutions and a dense layer");
         assert!(filters.iter().all(|t| range.contains(&t.bytes().as_ptr())));
+    }
+
+    #[cfg(feature = "embedded-weights")]
+    #[test]
+    fn embedded_networks_of_others_can_be_read() {
+        let outputs = |graph: &Graph| -> Vec<String> {
+            graph.outputs().iter().map(|&id| graph.value(id).name.clone()).collect()
+        };
+        assert_eq!(outputs(&face_detector().unwrap()), ["regressors", "classificators"]);
+        assert_eq!(outputs(&selfie_segmenter().unwrap()), ["activation_10"]);
     }
 }

@@ -12,7 +12,8 @@
 //! ports, or [`Random`] ones for benches. [`cut`] ends a network at any layer.
 //!
 //! The feature `embedded-weights` (on by default) puts a trained EfficientNet-Lite0 into the
-//! program (9.4 MB): `default_model`. [`imagenet_labels`] names its classes.
+//! program (9.4 MB): `default_model`. [`imagenet_labels`] names its classes. `face_detector` and
+//! `selfie_segmenter` are two small networks of MediaPipe (0.5 MB).
 #![forbid(unsafe_code)]
 
 mod architecture;
@@ -33,7 +34,7 @@ pub use build::cut;
 pub use efficientnet_lite::EfficientNetLite;
 pub use embedded::imagenet_labels;
 #[cfg(feature = "embedded-weights")]
-pub use embedded::{default_model, default_weights};
+pub use embedded::{default_model, default_weights, face_detector, selfie_segmenter};
 pub use error::{WeightFault, ZooError};
 pub use mobilenet_v1::MobileNetV1;
 pub use mobilenet_v2::MobileNetV2;

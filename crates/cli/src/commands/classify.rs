@@ -70,18 +70,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let classifier =
         Classifier::load(args.model.as_deref(), args.labels.as_deref(), args.preset, &args.engine)?;
     let mut session = classifier.session()?;
-    let progress = progress(photos.len(), args.json);
+    each(&photos, args.json, |photo| {
+        let answer = classify(&classifier, &mut session, photo, args.top.into())?;
+        if args.json { Ok(serde_json::to_string(&answer)?) } else { Ok(lines(&answer)) }
+    })
+}
+
+/// Prints what `answer` says of each photo, with a bar where that takes long. Photos without an
+/// answer are named and counted; the others still get theirs.
+pub(crate) fn each(
+    photos: &[PathBuf],
+    json: bool,
+    mut answer: impl FnMut(&Path) -> Result<String>,
+) -> Result<()> {
+    let progress = progress(photos.len(), json);
     let mut failed = 0;
-    for photo in &photos {
-        match classify(&classifier, &mut session, photo, args.top.into()) {
-            Ok(answer) if args.json => {
-                let line = serde_json::to_string(&answer)?;
-                progress.suspend(|| -> Result<()> {
-                    outln!("{line}");
-                    Ok(())
-                })?;
-            }
-            Ok(answer) => progress.suspend(|| print(&answer))?,
+    for photo in photos {
+        match answer(photo) {
+            Ok(text) => progress.suspend(|| -> Result<()> {
+                outln!("{text}");
+                Ok(())
+            })?,
             Err(error) => {
                 failed += 1;
                 progress.suspend(|| eprintln!("{}", text::report(&error)));
@@ -92,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     progress.finish_and_clear();
     match failed {
         0 => Ok(()),
-        n => bail!("{n} of {} photos could not be classified", photos.len()),
+        n => bail!("{n} of {} photos failed", photos.len()),
     }
 }
 
@@ -135,19 +144,20 @@ fn best(probabilities: &[f32], top: usize) -> Vec<usize> {
     order
 }
 
-fn print(answer: &Answer<'_>) -> Result<()> {
-    outln!("{}   {} in {:.1} ms", answer.file, answer.model, answer.milliseconds);
+fn lines(answer: &Answer<'_>) -> String {
+    let mut lines =
+        vec![format!("{}   {} in {:.1} ms", answer.file, answer.model, answer.milliseconds)];
     let width = answer.predictions.iter().map(|p| p.name.chars().count()).max().unwrap_or(0);
-    for p in &answer.predictions {
-        outln!(
+    lines.extend(answer.predictions.iter().map(|p| {
+        format!(
             "  {:>5.1}%  {:width$}  {:4}  {}",
             p.probability * 100.0,
             p.name,
             p.class,
             text::bar(p.probability, 30),
-        );
-    }
-    Ok(())
+        )
+    }));
+    lines.join("\n")
 }
 
 /// A bar on standard error, from the second photo on and where a person sees it.
@@ -167,7 +177,7 @@ fn progress(photos: usize, json: bool) -> ProgressBar {
 const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "bmp", "webp", "gif", "tif", "tiff", "jfif"];
 
 /// The photos named, and those in the folders named, by name; never one twice.
-fn collect(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+pub(crate) fn collect(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut photos = Vec::new();
     let mut seen = BTreeSet::new();
     for path in paths {

@@ -4,5 +4,8 @@ pub(crate) mod bench;
 pub(crate) mod classify;
 pub(crate) mod compare;
 pub(crate) mod convert;
+pub(crate) mod detect;
 pub(crate) mod inspect;
+pub(crate) mod landmarks;
 pub(crate) mod run;
+pub(crate) mod segment;
