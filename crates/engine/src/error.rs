@@ -4,6 +4,7 @@ use depthwise_formats::{FormatError, SaveError};
 use depthwise_kernels::isa::UnknownIsa;
 use depthwise_kernels::par::ParError;
 use depthwise_kernels::{BindError, KernelError};
+use depthwise_layers::TensorType;
 use depthwise_layers::ir::{InferError, VerifyError};
 use depthwise_tensor::buf::AllocError;
 use depthwise_tensor::{DType, Shape, TensorError};
@@ -42,6 +43,16 @@ pub enum EngineError {
         node: String,
         /// Name of the constant.
         value: String,
+    },
+    /// A state whose elements change their type or extents from run to run.
+    #[error("state \"{name}\" is {want}, but a run leaves {got}")]
+    State {
+        /// Name of the input that reads it.
+        name: String,
+        /// What a run reads.
+        want: TensorType,
+        /// What a run leaves.
+        got: TensorType,
     },
     /// There is no input or output of this number.
     #[error("there is no {what} {index}; the network has {count}")]

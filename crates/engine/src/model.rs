@@ -7,7 +7,7 @@ use crate::plan::{self, Packs, Plan};
 use crate::session::Session;
 use depthwise_formats::{SaveOptions, Saved};
 use depthwise_kernels::{Cpu, Par};
-use depthwise_layers::ir::{Graph, InputType};
+use depthwise_layers::ir::{Graph, InferError, InputType};
 use depthwise_tensor::Shape;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,8 @@ struct Shared {
     choices: Choices,
     plan_limit: usize,
     inputs: Vec<(String, InputType)>,
+    /// Shapes of all inputs of the graph that are states; `None` for those of the caller.
+    states: Vec<Option<Shape>>,
     outputs: Vec<String>,
     name: String,
     metadata: std::collections::BTreeMap<String, String>,
@@ -40,6 +42,18 @@ struct State {
     packs: Packs,
     /// Least recently used first.
     plans: Vec<(Vec<Shape>, Arc<Plan>)>,
+}
+
+impl Shared {
+    /// The shapes of all inputs of the graph, from those of the caller.
+    fn with_states(&self, shapes: &[Shape]) -> Result<Vec<Shape>, EngineError> {
+        let (want, got) = (self.inputs.len(), shapes.len());
+        if want != got {
+            return Err(InferError::InputCount { want, got }.into());
+        }
+        let mut shapes = shapes.iter().copied();
+        Ok(self.states.iter().filter_map(|state| state.or_else(|| shapes.next())).collect())
+    }
 }
 
 impl Model {
@@ -81,12 +95,19 @@ impl Model {
             dense_weights: options.dense_weights,
         };
         let report = passes::prepare(&mut graph, &options.passes);
-        let named = |&id| {
-            let ty = graph.input_type(id)?.clone();
+        let state = |input: usize| {
+            let state = graph.states().iter().find(|state| state.input == input);
+            state.map(|state| *state.initial.shape())
+        };
+        let states: Vec<Option<Shape>> = (0..graph.inputs().len()).map(state).collect();
+        let named = |(&id, state): (_, &Option<Shape>)| {
+            let ty = graph.input_type(id).filter(|_| state.is_none())?.clone();
             Some((graph.value(id).name.clone(), ty))
         };
-        let inputs = graph.inputs().iter().filter_map(named).collect();
-        let outputs = graph.outputs().iter().map(|&id| graph.value(id).name.clone()).collect();
+        let inputs = graph.inputs().iter().zip(&states).filter_map(named).collect();
+        let kept = |output: usize| graph.states().iter().any(|state| state.output == output);
+        let outputs = graph.outputs().iter().enumerate().filter(|(output, _)| !kept(*output));
+        let outputs = outputs.map(|(_, &id)| graph.value(id).name.clone()).collect();
         let plan_limit = match options.cached_plans {
             0 => Options::DEFAULT_PLANS,
             n => n,
@@ -98,6 +119,7 @@ impl Model {
             choices,
             plan_limit,
             inputs,
+            states,
             outputs,
             name: graph.name.clone(),
             metadata: graph.metadata.clone(),
@@ -117,7 +139,7 @@ impl Model {
         &self.shared.metadata
     }
 
-    /// Name and declared type of every input.
+    /// Name and declared type of every input that the caller gives.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &InputType)> {
         self.shared.inputs.iter().map(|(name, ty)| (name.as_str(), ty))
     }
@@ -181,7 +203,7 @@ impl Model {
             return Ok(plan);
         }
         let mut graph = state.graph.clone();
-        let types = passes::specialize(&mut graph, shapes, &shared.passes)?;
+        let types = passes::specialize(&mut graph, &shared.with_states(shapes)?, &shared.passes)?;
         let (packs, prepared) = (&mut state.packs, &mut state.graph);
         let (cpu, choices) = (shared.cpu, shared.choices);
         let plan = Arc::new(plan::build(graph, types, cpu, choices, packs, prepared)?);

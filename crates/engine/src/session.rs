@@ -22,7 +22,9 @@ impl Session {
     pub(crate) fn new(model: Model, plan: Arc<Plan>) -> Result<Session, EngineError> {
         let arena = Arena::new(plan.arena_bytes())?;
         let state = plan.program.state();
-        Ok(Session { model, plan, arena, state })
+        let mut session = Session { model, plan, arena, state };
+        session.reset_state();
+        Ok(session)
     }
 
     /// The plan in use.
@@ -31,7 +33,7 @@ impl Session {
     }
 
     /// Changes to inputs of other shapes. Contents of inputs and outputs are lost where the shapes
-    /// differ from the present ones.
+    /// differ from the present ones; what the network keeps from run to run stays.
     ///
     /// # Errors
     /// As [`Model::plan`]; the session then stays as it was.
@@ -39,11 +41,31 @@ impl Session {
         let same = self.plan.inputs.len() == shapes.len()
             && self.plan.inputs.iter().zip(shapes).all(|(port, s)| port.ty.shape == *s);
         if !same {
-            let plan = self.model.plan(shapes)?;
-            let arena = Arena::new(plan.arena_bytes())?;
-            *self = Session { model: self.model.clone(), state: plan.program.state(), plan, arena };
+            let mut session = Session::new(self.model.clone(), self.model.plan(shapes)?)?;
+            for (from, to) in self.plan.states.iter().zip(&session.plan.states) {
+                let kept = &self.arena.bytes()[from.input.range()];
+                session.arena.bytes_mut()[to.input.range()].copy_from_slice(kept);
+            }
+            *self = session;
         }
         Ok(())
+    }
+
+    /// Forgets the past of a streaming network: what it keeps from run to run is as before the
+    /// first run. A network that keeps nothing does not change.
+    pub fn reset_state(&mut self) {
+        for state in &self.plan.states {
+            let initial = state.initial.bytes();
+            self.arena.bytes_mut()[state.input.range()].copy_from_slice(initial);
+        }
+    }
+
+    /// Lets the next run read what this one left.
+    fn keep_state(&mut self) {
+        for state in &self.plan.states {
+            let start = state.input.offset;
+            self.arena.bytes_mut().copy_within(state.output.range(), start);
+        }
     }
 
     /// The elements of input `index`, to be filled before [`Session::run`]. They keep their values
@@ -66,9 +88,11 @@ impl Session {
         Ok(bytemuck::cast_slice(&self.arena.bytes()[range]))
     }
 
-    /// Runs the network on the inputs as they stand. Allocates nothing.
+    /// Runs the network on the inputs as they stand. Allocates nothing. A streaming network goes on
+    /// from the run before; see [`Session::reset_state`].
     pub fn run(&mut self) {
         self.plan.program.run(&mut self.state, &mut self.arena, self.model.par());
+        self.keep_state();
     }
 
     /// Runs the network on these tensors, one per input in order, and copies the outputs out;
@@ -115,6 +139,7 @@ impl Session {
                 self.model.par(),
                 &mut times,
             );
+            self.keep_state();
             wall = wall.min(start.elapsed());
             for ((total, best), time) in total.iter_mut().zip(&mut best).zip(times) {
                 *total += time;
@@ -144,7 +169,7 @@ fn byte_range<T: Element>(
         let (want, got) = (T::DTYPE, port.ty.dtype);
         return Err(EngineError::DType { what, name: port.name.clone(), want, got });
     }
-    Ok(port.offset..port.offset + port.ty.bytes())
+    Ok(port.range())
 }
 
 /// What every step of a network took; see [`Session::profile`].

@@ -130,7 +130,9 @@ impl<'p> Painter<'p> {
 
     /// The outline of a box. Where it reaches past the picture, the rest of its outline is drawn.
     pub fn rect(&mut self, rect: &Rect, color: Color) {
-        self.outline(&RotatedRect::from(*rect).corners(), color);
+        let Rect { left, top, right, bottom } = *rect;
+        let corners = [(left, top), (right, top), (right, bottom), (left, bottom)];
+        self.outline(&corners.map(|(x, y)| Point { x, y }), color);
     }
 
     /// The outline of a turned box.

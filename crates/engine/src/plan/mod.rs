@@ -8,9 +8,11 @@ mod packs;
 pub(crate) use builder::{Arg, BufId, Builder, Operand, build, reshaped};
 pub(crate) use packs::{Packed, Packs};
 
+use crate::error::EngineError;
 use depthwise_kernels::{Cpu, Program};
 use depthwise_layers::TensorType;
-use depthwise_tensor::Shape;
+use depthwise_layers::ir::State;
+use depthwise_tensor::{Shape, Tensor};
 use std::fmt::{self, Write as _};
 
 /// An input or output of a plan: where it lies in the arena.
@@ -19,6 +21,44 @@ pub(crate) struct Port {
     pub name: String,
     pub ty: TensorType,
     pub offset: usize,
+}
+
+impl Port {
+    /// Its bytes in the arena.
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.ty.bytes()
+    }
+}
+
+/// What a session keeps from run to run: the places of what a run reads and of what it leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct StatePort {
+    pub input: Port,
+    pub output: Port,
+    pub initial: Tensor,
+}
+
+/// Sets the ports of states apart from those of the caller.
+fn split_states(
+    states: &[State],
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+) -> Result<(Vec<Port>, Vec<Port>, Vec<StatePort>), EngineError> {
+    let mut ports = Vec::new();
+    for State { input, output, initial } in states {
+        let (input, output) = (inputs[*input].clone(), outputs[*output].clone());
+        if input.ty != output.ty {
+            let (name, want, got) = (input.name, input.ty, output.ty);
+            return Err(EngineError::State { name, want, got });
+        }
+        ports.push(StatePort { input, output, initial: initial.clone() });
+    }
+    let others = |ports: Vec<Port>, position: fn(&State) -> usize| {
+        let is_state = |at: usize| states.iter().any(|state| position(state) == at);
+        let ports = ports.into_iter().enumerate();
+        ports.filter(|(at, _)| !is_state(*at)).map(|(_, port)| port).collect()
+    };
+    Ok((others(inputs, |state| state.input), others(outputs, |state| state.output), ports))
 }
 
 /// One step of a plan, as `explain`, profiles and logs show it.
@@ -69,6 +109,7 @@ pub struct Plan {
     pub(crate) steps: Vec<StepInfo>,
     pub(crate) inputs: Vec<Port>,
     pub(crate) outputs: Vec<Port>,
+    pub(crate) states: Vec<StatePort>,
     cpu: Cpu,
     threads: usize,
 }
@@ -87,6 +128,11 @@ impl Plan {
     /// Multiply-accumulate steps of one run.
     pub fn macs(&self) -> u64 {
         self.steps.iter().map(|s| s.macs).sum()
+    }
+
+    /// Name and type of what the session keeps from run to run.
+    pub fn states(&self) -> impl ExactSizeIterator<Item = (&str, TensorType)> {
+        self.states.iter().map(|state| (state.input.name.as_str(), state.input.ty))
     }
 
     /// Name and type of every input.

@@ -1,4 +1,5 @@
 use super::*;
+use depthwise_engine::formats::tflite;
 use depthwise_testkit::shared_dir;
 
 #[test]
@@ -60,5 +61,25 @@ fn real_files_keep_only_the_transposes_that_they_mean() {
         let steps = kinds(&graph, dims);
         let transposes = steps.iter().filter(|&&kind| kind == "Transpose").count();
         assert_eq!(transposes, count, "{file}: {steps:?}");
+    }
+}
+
+/// TFLite files are NHWC from end to end.
+#[test]
+fn real_tflite_files_have_no_transposes() {
+    let Some(shared) = shared_dir() else { return };
+    let cases: [(&str, &[usize]); 6] = [
+        ("mediapipe_face_detection_short_range", &[1, 128, 128, 3]),
+        ("mediapipe_face_landmark", &[1, 192, 192, 3]),
+        ("mediapipe_hand_landmark_lite", &[1, 224, 224, 3]),
+        ("mediapipe_pose_detection_sparse", &[1, 224, 224, 3]),
+        ("mediapipe_selfie_segmentation", &[1, 256, 256, 3]),
+        ("vww_96_float", &[1, 96, 96, 3]),
+    ];
+    for (file, dims) in cases {
+        let file = shared.join("models/tflite").join(file).with_extension("tflite");
+        let graph = tflite::open(&file).unwrap();
+        let steps = kinds(&graph, dims);
+        assert!(steps.len() > 10 && !steps.contains(&"Transpose"), "{}: {steps:?}", file.display());
     }
 }

@@ -5,6 +5,7 @@ use super::custom::CustomOps;
 use super::error::{TfliteError, UnsupportedOperator};
 use super::ops::{self, Context, Fail};
 use super::tensor::{self, Constants};
+use super::variable::Variables;
 use super::wire;
 use bytes::Bytes;
 use depthwise_layers::ir::{Dim, Graph, InputType, ValueId};
@@ -64,12 +65,13 @@ struct Derived {
 pub(super) struct Importer<'m> {
     pub(super) graph: Graph,
     pub(super) custom: &'m CustomOps,
-    model: &'m wire::Model<'m>,
+    pub(super) model: &'m wire::Model<'m>,
     network: &'m wire::Subgraph<'m>,
-    constants: Constants<'m>,
+    pub(super) constants: Constants<'m>,
     slots: Vec<Slot>,
     /// Types of the values of `graph`, where free extents are as the file has them.
-    types: Vec<TensorType>,
+    pub(super) types: Vec<TensorType>,
+    pub(super) variables: Variables,
     derived: HashMap<ValueId, Derived>,
     /// Some extent of an input is free.
     pub(super) has_free: bool,
@@ -79,7 +81,7 @@ pub(super) struct Importer<'m> {
 }
 
 impl<'m> Importer<'m> {
-    fn new(
+    pub(super) fn new(
         model: &'m wire::Model<'m>,
         network: &'m wire::Subgraph<'m>,
         constants: Constants<'m>,
@@ -93,6 +95,7 @@ impl<'m> Importer<'m> {
             constants,
             slots: vec![Slot::Undefined; network.tensors.len()],
             types: Vec::new(),
+            variables: Variables::default(),
             derived: HashMap::new(),
             has_free: false,
             quantized: None,
@@ -148,14 +151,24 @@ impl<'m> Importer<'m> {
         });
         let declared = InputType { dtype: ty.dtype, dims: dims.collect() };
         self.has_free |= declared.shape().is_none();
-        let id = self.graph.add_input(name, declared);
-        self.types.push(ty);
+        let id = self.add_input(name, declared, ty);
         self.slots[index] = Slot::Value(id);
         Ok(())
     }
 
+    /// Adds an input of the graph.
+    pub(super) fn add_input(
+        &mut self,
+        name: String,
+        declared: InputType,
+        ty: TensorType,
+    ) -> ValueId {
+        self.types.push(ty);
+        self.graph.add_input(name, declared)
+    }
+
     /// Imports an operator, or reports it.
-    fn operator(
+    pub(super) fn operator(
         &mut self,
         index: usize,
         operator: &'m wire::Operator<'m>,
@@ -402,7 +415,7 @@ impl<'m> Importer<'m> {
         let mut names = HashSet::new();
         for output in self.network.outputs.iter() {
             let index = self.index(output, || "the list of outputs".into())?;
-            let mut value = match self.value(index, "the list of outputs") {
+            let value = match self.value(index, "the list of outputs") {
                 Ok(value) => value,
                 Err(Fail::Error(error)) => return Err(error),
                 Err(_) => return Err(self.tensor_error(index, "it cannot be an output".into())),
@@ -412,18 +425,22 @@ impl<'m> Importer<'m> {
             while !names.insert(name.clone()) {
                 name += &format!("_{index}");
             }
-            let taken = self.graph.producer(value).is_none()
-                || self.graph.outputs().contains(&value)
-                || name != own;
-            if taken {
-                value = self.copy(&name, value);
-            }
-            self.graph.rename_value(value, name);
-            self.graph.add_output(value);
+            let value = if name == own { value } else { self.copy(&name, value) };
+            self.add_output(value, name);
         }
+        self.declare_states();
         self.graph.sort();
         self.graph.verify()?;
         Ok(self.graph)
+    }
+
+    /// Declares an output under this name.
+    pub(super) fn add_output(&mut self, mut value: ValueId, name: String) {
+        if self.graph.producer(value).is_none() || self.graph.outputs().contains(&value) {
+            value = self.copy(&name, value);
+        }
+        self.graph.rename_value(value, name);
+        self.graph.add_output(value);
     }
 
     /// A value of its own for an output that is an input, a constant, or another output.
@@ -438,7 +455,7 @@ impl<'m> Importer<'m> {
 }
 
 /// Whether integers of a tensor stand for real numbers.
-fn is_quantized(tensor: &wire::Tensor<'_>) -> bool {
+pub(super) fn is_quantized(tensor: &wire::Tensor<'_>) -> bool {
     let integers = tensor::dtype(tensor.dtype).is_some_and(DType::is_int);
     integers && tensor.quantization.is_some_and(|q| !q.scale.is_empty())
 }

@@ -5,6 +5,7 @@
 //! | bytes to records | [`wire`] |
 //! | constants: half precision, sparse, scaled integers | `tensor.rs`, `sparse.rs` |
 //! | tensors and operators, in order | `import.rs` |
+//! | what lasts from run to run | `variable.rs` |
 //! | what each operator means | `ops/` |
 //! | labels and normalization | `metadata.rs` |
 //! | operators that the format does not know | [`CustomOps`] |
@@ -19,6 +20,7 @@ mod metadata;
 mod ops;
 mod sparse;
 mod tensor;
+mod variable;
 pub mod wire;
 pub(crate) mod write;
 

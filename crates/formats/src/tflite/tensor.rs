@@ -66,6 +66,11 @@ impl<'m> Constants<'m> {
         Constants { file, buffers, left }
     }
 
+    /// The same for another network of the file, with the room that is left.
+    pub(super) fn again(&self) -> Constants<'m> {
+        Constants { file: self.file.clone(), buffers: self.buffers, left: self.left }
+    }
+
     /// Counts a copy of so many bytes.
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), TfliteError> {
         match self.left.checked_sub(bytes) {

@@ -119,6 +119,18 @@ pub struct Node {
     pub outputs: Vec<ValueId>,
 }
 
+/// A tensor that lasts from run to run, as streaming networks keep their past: an input of the
+/// graph that the caller does not give, since it is what an output was after the run before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Position among the graph's inputs. The input has fixed extents.
+    pub input: usize,
+    /// Position among the graph's outputs, of the same type.
+    pub output: usize,
+    /// Its elements before the first run.
+    pub initial: Tensor,
+}
+
 /// A network: nodes in execution order, the values between them, its inputs and outputs.
 ///
 /// Built by the `add_` methods, changed through [`GraphEdit`](super::GraphEdit). Cloning shares
@@ -133,6 +145,7 @@ pub struct Graph {
     pub(super) values: Vec<Value>,
     pub(super) inputs: Vec<ValueId>,
     pub(super) outputs: Vec<ValueId>,
+    pub(super) states: Vec<State>,
 }
 
 impl Graph {
@@ -171,14 +184,20 @@ impl Graph {
         (0..self.values.len() as u32).map(ValueId)
     }
 
-    /// What the caller gives, in order.
+    /// What the caller gives, in order, and what [`Graph::states`] give.
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
     }
 
-    /// What the caller gets, in order.
+    /// What the caller gets, in order, and what [`Graph::states`] keep.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs
+    }
+
+    /// What lasts from run to run: pairs of an input and an output. Passes and plans see ordinary
+    /// inputs and outputs.
+    pub fn states(&self) -> &[State] {
+        &self.states
     }
 
     /// The first value of this name.
@@ -256,6 +275,11 @@ impl Graph {
         self.outputs.push(id);
     }
 
+    /// Lets an output be an input of the next run.
+    pub fn add_state(&mut self, state: State) {
+        self.states.push(state);
+    }
+
     /// Renames a value.
     pub fn rename_value(&mut self, id: ValueId, name: impl Into<String>) {
         self.values[id.index()].name = name.into();
@@ -327,6 +351,10 @@ impl fmt::Display for Graph {
         }
         for id in &self.outputs {
             writeln!(f, "  output {}", name(id))?;
+        }
+        for State { input, output, initial } in &self.states {
+            let ty = TensorType::of(initial);
+            writeln!(f, "  state {ty} from output {output} to input {input} of the next run")?;
         }
         write!(f, "}}")
     }

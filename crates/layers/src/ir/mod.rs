@@ -12,7 +12,7 @@ mod interp;
 mod verify;
 
 pub use edit::GraphEdit;
-pub use graph::{Def, Dim, Graph, InputType, Node, NodeId, Value, ValueId};
+pub use graph::{Def, Dim, Graph, InputType, Node, NodeId, State, Value, ValueId};
 pub use infer::{InferError, Types, infer_types};
-pub use interp::{InterpError, interpret};
+pub use interp::{InterpError, interpret, interpret_stateful};
 pub use verify::VerifyError;

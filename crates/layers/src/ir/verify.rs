@@ -1,6 +1,7 @@
 //! What must hold of every graph.
 
 use super::{Def, Graph, NodeId, ValueId};
+use crate::TensorType;
 use std::collections::HashSet;
 
 /// A broken rule.
@@ -24,6 +25,9 @@ pub enum VerifyError {
     /// Two inputs or outputs of the graph share a name.
     #[error("the name \"{0}\" stands for two inputs or outputs")]
     DuplicateName(String),
+    /// A state without its own input of a fixed type, or without its own output.
+    #[error("state {0} does not have an input of its type and an output of its own")]
+    State(usize),
 }
 
 impl Graph {
@@ -59,6 +63,22 @@ impl Graph {
                 if !seen.insert(&self.value(id).name) {
                     return Err(VerifyError::DuplicateName(name(id)));
                 }
+            }
+        }
+        self.verify_states()
+    }
+
+    fn verify_states(&self) -> Result<(), VerifyError> {
+        let (mut inputs, mut outputs) = (HashSet::new(), HashSet::new());
+        for (index, state) in self.states().iter().enumerate() {
+            let declared = self.inputs().get(state.input).and_then(|&id| self.input_type(id));
+            let fits = declared.is_some_and(|ty| {
+                let TensorType { dtype, shape } = TensorType::of(&state.initial);
+                ty.dtype == dtype && ty.shape() == Some(shape)
+            });
+            let own = inputs.insert(state.input) && outputs.insert(state.output);
+            if !fits || !own || state.output >= self.outputs().len() {
+                return Err(VerifyError::State(index));
             }
         }
         Ok(())

@@ -73,6 +73,28 @@ impl<'c, 'm> Context<'c, 'm> {
         self.operator.outputs.len()
     }
 
+    /// The state between operators.
+    pub(super) fn importer(&mut self) -> &mut Importer<'m> {
+        self.importer
+    }
+
+    /// The operator, as messages name it.
+    pub(super) fn reader(&self) -> String {
+        format!("operator {} ({})", self.index, self.name)
+    }
+
+    /// Position of an operand that is not left out among the tensors.
+    pub(super) fn present(&self, i: usize) -> Result<usize, Fail> {
+        let missing = || Fail::Unsupported(format!("its input number {i} is missing"));
+        self.operand(i)?.ok_or_else(missing)
+    }
+
+    /// Position of a result among the tensors.
+    pub(super) fn result(&self, i: usize) -> Result<usize, Fail> {
+        let index = self.operator.outputs.get(i).and_then(|tensor| usize::try_from(tensor).ok());
+        index.ok_or_else(|| Fail::Unsupported(format!("it has no result number {i}")))
+    }
+
     /// Position of an operand among the tensors, `None` where it is left out.
     fn operand(&self, i: usize) -> Result<Option<usize>, Fail> {
         match self.operator.inputs.get(i) {
@@ -81,7 +103,7 @@ impl<'c, 'm> Context<'c, 'm> {
                 let index = usize::try_from(tensor).ok();
                 let known = index.filter(|&at| at < self.importer.tensors());
                 known.map(Some).ok_or_else(|| {
-                    let reader = format!("operator {} ({})", self.index, self.name);
+                    let reader = self.reader();
                     TfliteError::Undefined { reader, tensor: format!("number {tensor}") }.into()
                 })
             }
@@ -91,7 +113,7 @@ impl<'c, 'm> Context<'c, 'm> {
     /// An operand that may be left out.
     pub(super) fn optional(&mut self, i: usize) -> Result<Option<ValueId>, Fail> {
         let Some(index) = self.operand(i)? else { return Ok(None) };
-        let reader = format!("operator {} ({})", self.index, self.name);
+        let reader = self.reader();
         self.importer.value(index, &reader).map(Some)
     }
 
@@ -242,6 +264,12 @@ impl<'c, 'm> Context<'c, 'm> {
     /// A floating-point number.
     pub(super) fn f32(&self, field: usize, default: f32) -> Result<f32, Fail> {
         Ok(self.options().map_or(Ok(default), |t| t.number(field, default))?)
+    }
+
+    /// A text.
+    pub(super) fn text(&self, field: usize) -> Result<String, Fail> {
+        let text = self.options().map_or(Ok(Default::default()), |t| t.text(field))?;
+        Ok(text.into_owned())
     }
 
     /// A truth value.

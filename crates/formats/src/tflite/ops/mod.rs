@@ -12,6 +12,7 @@ mod parts;
 mod picture;
 mod reduce;
 mod shape;
+mod variable;
 
 pub(super) use context::{Context, Fail};
 pub(super) use custom::BUILT_IN as CUSTOM_BUILT_IN;
@@ -81,11 +82,7 @@ const OTHERS: &[(i32, &str)] = &[
     (122, "SCATTER_ND"),
     (DENSIFY, "DENSIFY"),
     (128, "CUMSUM"),
-    (129, "CALL_ONCE"),
     (132, "CONV_3D"),
-    (142, "VAR_HANDLE"),
-    (143, "READ_VARIABLE"),
-    (144, "ASSIGN_VARIABLE"),
     (206, "STABLEHLO_COMPOSITE"),
 ];
 
@@ -103,6 +100,7 @@ pub(super) fn kind(model: &Model<'_>, operator: &Operator<'_>) -> String {
         Some(code) if code.builtin == CUSTOM => code.custom.chars().take(MAX_NAME).collect(),
         Some(code) => {
             let others = OTHERS.iter().map(|&(code, name)| (code, name));
+            let others = others.chain(variable::ROWS.iter().map(|&(code, name, _)| (code, name)));
             let mut all = rows().map(|row| (row.code, row.name)).chain(others);
             let known = all.find(|&(number, _)| number == code.builtin);
             known.map_or_else(|| format!("operator {}", code.builtin), |(_, name)| name.into())
@@ -113,7 +111,8 @@ pub(super) fn kind(model: &Model<'_>, operator: &Operator<'_>) -> String {
 /// The names of all built-in operators that are converted.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    rows().map(|row| row.name).chain(["DEQUANTIZE", "DENSIFY"])
+    let variables = variable::ROWS.iter().map(|&(_, name, _)| name);
+    rows().map(|row| row.name).chain(["DEQUANTIZE", "DENSIFY"]).chain(variables)
 }
 
 /// Numbers and names of all built-in operators that are converted.
@@ -126,6 +125,8 @@ pub(super) fn codes() -> impl Iterator<Item = (i32, &'static str)> {
 pub(super) enum Converter {
     BuiltIn(Convert),
     Custom(Arc<CustomConvert>),
+    /// Of variables.
+    Variable(variable::Convert),
     /// Its operand is a constant in another form.
     Restored,
 }
@@ -136,6 +137,7 @@ impl Converter {
         let results = match self {
             Converter::BuiltIn(convert) => convert(c)?,
             Converter::Custom(convert) => CustomNode::convert(c, &**convert)?,
+            Converter::Variable(convert) => return convert(c),
             Converter::Restored => return Ok(vec![c.restored()?]),
         };
         let outputs = c.outputs();
@@ -164,13 +166,14 @@ pub(super) fn find(
         },
         DEQUANTIZE | DENSIFY => Ok(Converter::Restored),
         118 | 119 | 31 => unsupported("operators that run other networks are not supported".into()),
-        129 | 142..=144 => {
-            unsupported("variables that last from run to run are not supported yet".into())
+        builtin => {
+            let variable = variable::ROWS.iter().find(|(code, ..)| *code == builtin);
+            match (rows().find(|row| row.code == builtin), variable) {
+                (Some(row), _) => Ok(Converter::BuiltIn(row.convert)),
+                (None, Some(&(_, _, convert))) => Ok(Converter::Variable(convert)),
+                (None, None) => unsupported("it is not supported".into()),
+            }
         }
-        builtin => match rows().find(|row| row.code == builtin) {
-            Some(row) => Ok(Converter::BuiltIn(row.convert)),
-            None => unsupported("it is not supported".into()),
-        },
     }
 }
 

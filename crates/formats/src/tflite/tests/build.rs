@@ -6,9 +6,11 @@ use bytes::Bytes;
 use depthwise_layers::ir::interpret;
 use depthwise_tensor::Tensor;
 
-/// A model of one network that grows.
+/// A model whose last network grows.
 #[derive(Clone, Debug)]
 pub(super) struct Net {
+    /// Networks that are whole.
+    networks: Vec<Record>,
     tensors: Vec<Record>,
     buffers: Vec<Record>,
     codes: Vec<Record>,
@@ -21,6 +23,7 @@ impl Net {
     /// A network whose input 0 is `f32` of these extents.
     pub(super) fn new(dims: &[i32]) -> Net {
         let mut net = Net {
+            networks: Vec::new(),
             tensors: Vec::new(),
             buffers: vec![Record::new()],
             codes: Vec::new(),
@@ -119,18 +122,35 @@ impl Net {
         self
     }
 
-    /// The file.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let network = Record::new()
+    /// Goes on with a further network, without inputs. Constants and operators of all networks
+    /// share buffers and codes.
+    pub(super) fn next_network(&mut self) {
+        let whole = self.network();
+        self.networks.push(whole);
+        self.tensors.clear();
+        self.operators.clear();
+        self.inputs.clear();
+        self.outputs.clear();
+    }
+
+    fn network(&self) -> Record {
+        let name = if self.networks.is_empty() { "main" } else { "further" };
+        Record::new()
             .with(0, Field::Tables(self.tensors.clone()))
             .with(1, Field::I32s(self.inputs.clone()))
             .with(2, Field::I32s(self.outputs.clone()))
             .with(3, Field::Tables(self.operators.clone()))
-            .with(4, Field::Text("main".into()));
+            .with(4, Field::Text(name.into()))
+    }
+
+    /// The file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut networks = self.networks.clone();
+        networks.push(self.network());
         let model = Record::new()
             .with(0, Field::I32(3))
             .with(1, Field::Tables(self.codes.clone()))
-            .with(2, Field::Tables(vec![network]))
+            .with(2, Field::Tables(networks))
             .with(4, Field::Tables(self.buffers.clone()));
         encode(IDENTIFIER, &model)
     }

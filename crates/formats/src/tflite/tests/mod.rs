@@ -7,3 +7,4 @@ mod graph;
 mod hostile;
 mod operators;
 mod real;
+mod variables;

@@ -82,14 +82,13 @@ fn quantized_models_are_parsed_and_refused_as_such() {
 }
 
 #[test]
-fn variables_are_named() {
+fn variables_are_understood() {
     let Some(path) = path("okay_nabu_streaming_int8") else { return };
     let bytes = std::fs::read(path).unwrap();
     assert_eq!(tflite::wire::Model::decode(&bytes).unwrap().subgraphs.len(), 2);
-    let error = tflite::read(Bytes::from(bytes)).unwrap_err().to_string();
-    for word in ["CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "from run to run"] {
-        assert!(error.contains(word), "{error}");
-    }
+    // Only its integers stand in the way.
+    let error = tflite::read(Bytes::from(bytes)).unwrap_err();
+    assert!(matches!(error, tflite::TfliteError::Quantized { .. }), "{error}");
 }
 
 #[test]
