@@ -1,7 +1,4 @@
 //! `detect`, `segment` and `landmarks` on photos, against what MediaPipe 0.10.14 for Python finds.
-//!
-//! It looks at pixels between pixels, we at means of the pixels that one of the network covers, so
-//! places differ by a pixel or two of the network's, which are 4 of the photo in a detector.
 
 use assert_cmd::Command;
 use depthwise_vision::{Picture, Rect};
@@ -37,26 +34,29 @@ fn rect(list: &Value) -> Rect {
     Rect { left, top, right, bottom }
 }
 
-/// The face on astronaut.png.
-const FACE: Rect = Rect { left: 177.6, top: 82.9, right: 272.9, bottom: 178.2 };
+/// The face on astronaut.png, as MediaPipe finds it on the photo resized by Pillow (BILINEAR) to the
+/// 128 x 128 of the network. Given the whole photo, it looks at pixels between pixels, and places
+/// are up to 4.4 pixels away from these, one of the network's.
+const FACE: Rect = Rect { left: 177.28, top: 80.56, right: 271.85, bottom: 175.12 };
 
 #[cfg(feature = "embedded-weights")]
 #[test]
 fn the_face_of_the_astronaut_is_where_mediapipe_finds_it() {
     let answer = json(depthwise().args(["detect", "--json"]).arg(photo("astronaut.png")));
     let [face] = &answer["detections"].as_array().unwrap()[..] else { panic!("{answer}") };
-    assert!((face["score"].as_f64().unwrap() - 0.9217).abs() < 0.03, "{face}");
-    assert!(rect(&face["box"]).iou(&FACE) > 0.9, "{face}");
+    // The resized photo may differ from Pillow's by a step in some bytes.
+    assert!((face["score"].as_f64().unwrap() - 0.92091).abs() < 1e-3, "{face}");
+    assert!(rect(&face["box"]).iou(&FACE) > 0.99, "{face}");
     for (name, x, y) in [
-        ("right eye", 201.5, 104.9),
-        ("left eye", 245.8, 109.1),
-        ("nose", 220.4, 127.3),
-        ("mouth", 219.8, 148.6),
-        ("right ear", 178.2, 115.7),
-        ("left ear", 272.2, 123.9),
+        ("right eye", 203.3, 100.9),
+        ("left eye", 247.4, 108.2),
+        ("nose", 221.6, 124.9),
+        ("mouth", 218.7, 145.7),
+        ("right ear", 177.4, 109.4),
+        ("left ear", 270.6, 124.2),
     ] {
         let got = numbers(&face["keypoints"][name]);
-        assert!((got[0] - x).hypot(got[1] - y) < 4.0, "{name}: {got:?} for {x}, {y}");
+        assert!((got[0] - x).hypot(got[1] - y) < 0.5, "{name}: {got:?} for {x}, {y}");
     }
 }
 
@@ -136,6 +136,7 @@ fn landmarks_are_where_mediapipe_finds_them() {
     ] {
         let got = numbers(&face["points"][i]);
         let distance = (got[0] - x * 512.0).hypot(got[1] - y * 512.0);
+        // MediaPipe finds the face in another way (see FACE), so that its window is another one.
         assert!(distance < 3.0, "point {i} is {distance} pixels away");
         assert!((got[2] - z * 512.0).abs() < 4.0, "point {i}: z is {} for {}", got[2], z * 512.0);
     }

@@ -50,9 +50,9 @@ pub enum EngineError {
         /// Name of the input that reads it.
         name: String,
         /// What a run reads.
-        want: TensorType,
+        want: Box<TensorType>,
         /// What a run leaves.
-        got: TensorType,
+        got: Box<TensorType>,
     },
     /// There is no input or output of this number.
     #[error("there is no {what} {index}; the network has {count}")]

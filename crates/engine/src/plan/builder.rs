@@ -3,7 +3,7 @@
 use super::fuse;
 use super::memory::{self, Record};
 use super::packs::Packs;
-use super::{FusedInfo, Plan, Port, StepInfo, split_states};
+use super::{FusedInfo, Plan, Port, Ports, StepInfo, split_states};
 use crate::error::{EngineError, LowerError, UnsupportedNode};
 use crate::options::{Choices, DenseWeights};
 use crate::steps;
@@ -541,7 +541,7 @@ impl Builder<'_> {
         let inputs = inputs.collect();
         let outputs =
             self.graph.outputs().iter().zip(outputs).map(|(&id, &place)| port(id, place)).collect();
-        let (inputs, outputs, states) = split_states(self.graph.states(), inputs, outputs)?;
+        let Ports { inputs, outputs, states } = split_states(self.graph.states(), inputs, outputs)?;
         let threads = self.choices.threads;
         Ok(Plan { program, steps, inputs, outputs, states, cpu: self.cpu, threads })
     }

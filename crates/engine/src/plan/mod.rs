@@ -38,17 +38,24 @@ pub(crate) struct StatePort {
     pub initial: Tensor,
 }
 
+/// What a plan reads and leaves.
+pub(crate) struct Ports {
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    pub states: Vec<StatePort>,
+}
+
 /// Sets the ports of states apart from those of the caller.
 fn split_states(
     states: &[State],
     inputs: Vec<Port>,
     outputs: Vec<Port>,
-) -> Result<(Vec<Port>, Vec<Port>, Vec<StatePort>), EngineError> {
+) -> Result<Ports, EngineError> {
     let mut ports = Vec::new();
     for State { input, output, initial } in states {
         let (input, output) = (inputs[*input].clone(), outputs[*output].clone());
         if input.ty != output.ty {
-            let (name, want, got) = (input.name, input.ty, output.ty);
+            let (name, want, got) = (input.name, Box::new(input.ty), Box::new(output.ty));
             return Err(EngineError::State { name, want, got });
         }
         ports.push(StatePort { input, output, initial: initial.clone() });
@@ -58,7 +65,11 @@ fn split_states(
         let ports = ports.into_iter().enumerate();
         ports.filter(|(at, _)| !is_state(*at)).map(|(_, port)| port).collect()
     };
-    Ok((others(inputs, |state| state.input), others(outputs, |state| state.output), ports))
+    Ok(Ports {
+        inputs: others(inputs, |state| state.input),
+        outputs: others(outputs, |state| state.output),
+        states: ports,
+    })
 }
 
 /// One step of a plan, as `explain`, profiles and logs show it.
