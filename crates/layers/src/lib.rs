@@ -33,6 +33,8 @@ mod pad;
 mod padding;
 mod pool2d;
 mod prelu;
+mod quantize;
+mod quantized;
 mod range;
 mod reduce;
 mod reshape;
@@ -67,6 +69,11 @@ pub use pad::{Pad, PadMode};
 pub use padding::Padding;
 pub use pool2d::{Pool2d, PoolKind};
 pub use prelu::PRelu;
+pub use quantize::{Dequantize, Quantize};
+pub use quantized::{
+    QBinary, QBinaryFn, QConv2d, QDense, QDepthwiseConv2d, QLookup, QMean, QPool2d, QResize,
+    QSoftmax, Requantize,
+};
 pub use range::Range;
 pub use reduce::{ArgExtreme, Reduce, ReduceFn};
 pub use reshape::{Flatten, Reshape, Squeeze, Unsqueeze};

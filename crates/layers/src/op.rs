@@ -51,6 +51,8 @@ ops! {
     Dense,
     /// See [`DepthToSpace`](crate::DepthToSpace).
     DepthToSpace,
+    /// See [`Dequantize`](crate::Dequantize).
+    Dequantize,
     /// See [`DepthwiseConv2d`](crate::DepthwiseConv2d).
     DepthwiseConv2d,
     /// See [`Expand`](crate::Expand).
@@ -67,6 +69,26 @@ ops! {
     Pad,
     /// See [`Pool2d`](crate::Pool2d).
     Pool2d,
+    /// See [`QBinary`](crate::QBinary).
+    QBinary,
+    /// See [`QConv2d`](crate::QConv2d).
+    QConv2d,
+    /// See [`QDense`](crate::QDense).
+    QDense,
+    /// See [`QDepthwiseConv2d`](crate::QDepthwiseConv2d).
+    QDepthwiseConv2d,
+    /// See [`QLookup`](crate::QLookup).
+    QLookup,
+    /// See [`QMean`](crate::QMean).
+    QMean,
+    /// See [`QPool2d`](crate::QPool2d).
+    QPool2d,
+    /// See [`QResize`](crate::QResize).
+    QResize,
+    /// See [`QSoftmax`](crate::QSoftmax).
+    QSoftmax,
+    /// See [`Quantize`](crate::Quantize).
+    Quantize,
     /// See [`Range`](crate::Range).
     Range,
     /// See [`Reduce`](crate::Reduce).

@@ -10,7 +10,7 @@ use depthwise_tensor::{Hw, Nhwc, PoolGeometry, Shape, Tensor, WindowAxis};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
     /// The largest element, NaN if any is NaN; cells in the padding never win. A window without a cell inside the
-    /// picture gives the lowest finite number.
+    /// picture gives the lowest finite number. Also of integers.
     Max,
     /// The mean; 0 of a window without a cell that counts.
     Average {
@@ -63,6 +63,16 @@ impl Pool2d {
         let Pool2d { kernel, stride, dilation, .. } = *self;
         Ok(PoolGeometry { input, output, kernel, stride, dilation, pad })
     }
+
+    /// Cells that count in the average of the window at row `oh`, column `ow`.
+    pub fn cells(&self, g: &PoolGeometry, oh: usize, ow: usize) -> usize {
+        let (rows, cols) = (g.rows(), g.cols());
+        if self.kind == (PoolKind::Average { include_pad: true }) {
+            return declared(&rows, g.pad.bottom, oh) * declared(&cols, g.pad.right, ow);
+        }
+        let count = |(first, end): (usize, usize)| end - first;
+        count(rows.taps(oh)) * count(cols.taps(ow))
+    }
 }
 
 impl Layer for Pool2d {
@@ -72,7 +82,10 @@ impl Layer for Pool2d {
 
     fn infer(&self, inputs: &[Option<Arg<'_>>]) -> Result<Vec<TensorType>, LayerError> {
         let inputs = Inputs::new(KIND, inputs, "1", &[0], 1)?;
-        let x = inputs.float(0)?.ty;
+        let x = match self.kind {
+            PoolKind::Max => inputs.number(0)?.ty,
+            PoolKind::Average { .. } => inputs.float(0)?.ty,
+        };
         let Nhwc { n, h, w, c } = self.geometry(x.shape)?.output;
         Ok(vec![TensorType::new(x.dtype, &[n, h, w, c])?])
     }
@@ -93,13 +106,8 @@ impl Layer for Pool2d {
             });
             match self.kind {
                 PoolKind::Max => values.fold(lowest(ty.dtype), max),
-                PoolKind::Average { include_pad } => {
-                    let cells = if include_pad {
-                        declared(&rows, g.pad.bottom, oh) * declared(&cols, g.pad.right, ow)
-                    } else {
-                        (kh.1 - kh.0) * (kw.1 - kw.0)
-                    };
-                    values.sum::<f64>() / cells.max(1) as f64
+                PoolKind::Average { .. } => {
+                    values.sum::<f64>() / self.cells(&g, oh, ow).max(1) as f64
                 }
             }
         })?;

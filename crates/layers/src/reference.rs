@@ -158,13 +158,14 @@ fn round_to_odd(x: f64) -> f32 {
     f32::from_bits(if back.abs() < x.abs() { bits + 1 } else { bits - 1 })
 }
 
-/// The lowest finite number of a float type.
+/// The lowest finite number of a type.
 pub(crate) fn lowest(dtype: DType) -> f64 {
     match dtype {
         DType::F16 => f16::MIN.into(),
         DType::Bf16 => bf16::MIN.into(),
         DType::F64 => f64::MIN,
-        _ => f32::MIN.into(),
+        DType::F32 => f32::MIN.into(),
+        integer => int_range(integer).0 as f64,
     }
 }
 

@@ -4,6 +4,7 @@ mod blocks;
 mod convolution;
 mod elementwise;
 mod moving;
+mod quantized;
 mod reducing;
 mod refusing;
 mod sampling;
