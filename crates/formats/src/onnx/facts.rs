@@ -95,7 +95,7 @@ fn result_rank(
         constant.or(of(index).len)
     };
     match op {
-        Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::Pool2d(_) => Some(4),
+        Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::DepthwiseConv2d(_) | Op::Pool2d(_) => Some(4),
         Op::Flatten(_) => Some(2),
         Op::Range(_) | Op::ShapeOf(_) => Some(1),
         Op::Binary(_) | Op::Select(_) | Op::MatMul(_) => {

@@ -128,6 +128,12 @@ impl<'c, 'm> Context<'c, 'm> {
         }
     }
 
+    /// The extents of a value that is an input of the network, where all are fixed.
+    pub(super) fn input_extents(&self, value: ValueId) -> Option<Vec<usize>> {
+        let declared = self.importer.graph.input_type(value)?;
+        declared.shape().map(|shape| shape.to_vec()).filter(|_| !self.facts(value).poisoned)
+    }
+
     /// The element type of a value.
     pub(super) fn dtype(&self, value: ValueId) -> Result<DType, Fail> {
         match self.facts(value) {

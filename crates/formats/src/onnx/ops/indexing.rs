@@ -68,6 +68,7 @@ fn split(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     {
         return unsupported(format!("num_outputs is {declared}, but it has {count} outputs"));
     }
+    let sizes = sizes.or_else(|| uneven(&c.input_extents(x)?, axis, count));
     let parts = match sizes {
         None => SplitParts::Equal(count),
         Some(sizes) => {
@@ -80,6 +81,19 @@ fn split(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         }
     };
     Ok(c.add_many("", Split { axis, parts }, &[Some(x)], count))
+}
+
+/// The sizes of parts that are not equal, since the last is what is left of the axis; `None` where
+/// all are equal.
+fn uneven(extents: &[usize], axis: i64, count: usize) -> Option<Vec<i64>> {
+    let axis = if axis < 0 { axis + extents.len() as i64 } else { axis };
+    let extent = *extents.get(usize::try_from(axis).ok()?)?;
+    if count == 0 || extent.is_multiple_of(count) {
+        return None;
+    }
+    let size = extent.div_ceil(count);
+    let part = |i: usize| extent.saturating_sub(i * size).min(size) as i64;
+    Some((0..count).map(part).collect())
 }
 
 /// Pads and value are attributes before version 11, operands since.

@@ -3,14 +3,17 @@
 mod activation;
 mod constant;
 mod context;
+mod elementary;
 mod indexing;
 mod linear;
+mod masks;
 mod math;
 mod norm;
 mod picture;
 mod reduce;
 mod resize;
 mod shape;
+mod transposed;
 
 pub(super) use context::{Context, Fail};
 
@@ -42,14 +45,17 @@ const fn row(op_type: &'static str, since: i64, convert: Convert) -> Row {
 const TABLES: &[&[Row]] = &[
     activation::ROWS,
     constant::ROWS,
+    elementary::ROWS,
     indexing::ROWS,
     linear::ROWS,
+    masks::ROWS,
     math::ROWS,
     norm::ROWS,
     picture::ROWS,
     reduce::ROWS,
     resize::ROWS,
     shape::ROWS,
+    transposed::ROWS,
 ];
 
 /// The converter for an operator of a domain (empty: the standard one) at the version that the

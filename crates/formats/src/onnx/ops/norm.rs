@@ -4,16 +4,21 @@ use super::context::{Context, Fail, unsupported};
 use super::{Row, row};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{
-    BatchNorm, BinaryFn, Flatten, Reduce, ReduceFn, Reshape, ShapeOf, Softmax, Unary, UnaryFn,
-    Unsqueeze,
+    BatchNorm, BinaryFn, Flatten, Padding, Pool2d, PoolKind, Reduce, ReduceFn, Reshape, ShapeOf,
+    Softmax, Unary, UnaryFn, Unsqueeze,
 };
-use depthwise_tensor::MAX_RANK;
+use depthwise_tensor::{Hw, MAX_RANK, Pad2d};
 
 pub(super) const ROWS: &[Row] = &[
     row("BatchNormalization", 7, batch_norm),
+    row("GroupNormalization", 21, group_norm),
     row("InstanceNormalization", 7, instance_norm),
     row("LayerNormalization", 17, layer_norm),
+    row("LRN", 7, local_response_norm),
     row("LogSoftmax", 7, |c| softmax(c, true)),
+    row("LpNormalization", 7, lp_norm),
+    row("MeanVarianceNormalization", 9, mean_variance_norm),
+    row("RMSNormalization", 23, rms_norm),
     row("Softmax", 7, |c| softmax(c, false)),
 ];
 
@@ -113,4 +118,114 @@ fn instance_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let normal = c.binary("normal", BinaryFn::Div, difference, deviation);
     let scaled = c.binary("scaled", BinaryFn::Mul, normal, scale);
     Ok(vec![c.binary("", BinaryFn::Add, scaled, bias)])
+}
+
+/// Over the pixels and channels of each group of channels; scale and bias per channel.
+fn group_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let (x, scale, bias) = (c.input(0)?, c.input(1)?, c.input(2)?);
+    let epsilon = c.float_or("epsilon", 1e-5)?;
+    c.ignore(&["stash_type"]);
+    let Some(groups) = c.int_attr("num_groups")?.filter(|&groups| groups > 0) else {
+        return unsupported("its attribute \"num_groups\" is missing or not positive");
+    };
+    let rank = c.rank(x)? as i64;
+    if rank < 3 {
+        return unsupported(format!("its input has {rank} dimensions; it takes 3 or more"));
+    }
+    let shape = c.add("shape", ShapeOf { start: 0, end: None }, &[x]);
+    let split = c.ints("groups", &[0, groups, -1]);
+    let rows = c.add("rows", Reshape { allow_zero: false }, &[x, split]);
+    let Centred { difference, deviation, .. } = centre(c, rows, &[-1], epsilon)?;
+    let normal = c.binary("normal", BinaryFn::Div, difference, deviation);
+    let normal = c.add("whole", Reshape { allow_zero: true }, &[normal, shape]);
+    let columns = || Unsqueeze { axes: (1..rank - 1).collect() };
+    let (scale, bias) = (c.add("scale", columns(), &[scale]), c.add("bias", columns(), &[bias]));
+    let scaled = c.binary("scaled", BinaryFn::Mul, normal, scale);
+    Ok(vec![c.binary("", BinaryFn::Add, scaled, bias)])
+}
+
+/// Divided by the sum of sizes, or by the root of the sum of squares, along an axis.
+fn lp_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let x = c.input(0)?;
+    let axes = vec![c.int_or("axis", -1)?];
+    let function = match c.int_or("p", 2)? {
+        1 => ReduceFn::L1,
+        2 => ReduceFn::L2,
+        p => return unsupported(format!("p = {p}")),
+    };
+    let size = c.add("size", Reduce { function, axes, keep_dims: true }, &[x]);
+    let dtype = c.dtype(x)?;
+    // Where all is 0, the result is 0.
+    let (zero, one) = (c.scalar("zero", dtype, 0.0), c.scalar("one", dtype, 1.0));
+    let empty = c.binary("empty", BinaryFn::Equal, size, zero);
+    let size = c.add("divisor", depthwise_layers::Select, &[empty, one, size]);
+    Ok(vec![c.binary("", BinaryFn::Div, x, size)])
+}
+
+/// Less the mean, over the deviation, of given axes.
+fn mean_variance_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let x = c.input(0)?;
+    let axes = c.ints_attr("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
+    // The operator's definition adds this to the deviation itself.
+    const EPSILON: f64 = 1e-9;
+    let Centred { difference, deviation, .. } = centre(c, x, &axes, 0.0)?;
+    let epsilon = c.scalar("least", c.dtype(x)?, EPSILON);
+    let deviation = c.binary("divisor", BinaryFn::Add, deviation, epsilon);
+    Ok(vec![c.binary("", BinaryFn::Div, difference, deviation)])
+}
+
+/// Divided by the root of the mean square over all axes from one on (Zhang and Sennrich 2019).
+fn rms_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let (x, scale) = (c.input(0)?, c.input(1)?);
+    let epsilon = c.float_or("epsilon", 1e-5)?;
+    let axis = c.int_or("axis", -1)?;
+    c.ignore(&["stash_type"]);
+    let first = if axis < 0 { axis } else { axis - c.rank(x)? as i64 };
+    if !(-(MAX_RANK as i64)..0).contains(&first) {
+        return unsupported(format!("axis = {axis} is out of range"));
+    }
+    let dtype = c.dtype(x)?;
+    let square = c.binary("square", BinaryFn::Mul, x, x);
+    let op = Reduce { function: ReduceFn::Mean, axes: (first..0).collect(), keep_dims: true };
+    let mean = c.add("mean.square", op, &[square]);
+    let epsilon = c.scalar("epsilon", dtype, epsilon.into());
+    let raised = c.binary("raised", BinaryFn::Add, mean, epsilon);
+    let root = c.add("root", Unary { function: UnaryFn::Sqrt }, &[raised]);
+    let normal = c.binary("normal", BinaryFn::Div, x, root);
+    Ok(vec![c.binary("", BinaryFn::Mul, normal, scale)])
+}
+
+/// `x / (bias + alpha * mean)^beta`, with the mean of the squares of the channels around each,
+/// those beside the picture counted as 0 (Krizhevsky et al. 2012).
+fn local_response_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let x = c.input(0)?;
+    let (alpha, beta) = (c.float_or("alpha", 1e-4)?, c.float_or("beta", 0.75)?);
+    let bias = c.float_or("bias", 1.0)?;
+    let size = match c.int_attr("size")? {
+        Some(size @ 1..=65536) => size as usize,
+        size => return unsupported(format!("size = {size:?}")),
+    };
+    let dtype = c.dtype(x)?;
+    let square = c.binary("square", BinaryFn::Mul, x, x);
+    // Channels as the rows of pictures of one channel, all pixels as columns.
+    let shape = c.add("shape", ShapeOf { start: 0, end: None }, &[x]);
+    let rows = c.ints("rows", &[0, 0, -1, 1]);
+    let rows = c.add("channels", Reshape { allow_zero: false }, &[square, rows]);
+    let before = (size - 1) / 2;
+    let pool = Pool2d {
+        kind: PoolKind::Average { include_pad: true },
+        kernel: Hw { h: size, w: 1 },
+        stride: Hw::ONE,
+        dilation: Hw::ONE,
+        padding: Padding::Explicit(Pad2d { top: before, bottom: size - 1 - before, ..Pad2d::ZERO }),
+        ceil_mode: false,
+    };
+    let mean = c.add("mean", pool, &[rows]);
+    let mean = c.add("whole", Reshape { allow_zero: true }, &[mean, shape]);
+    let mut number = |role: &str, value: f32| c.scalar(role, dtype, value.into());
+    let (alpha, beta, bias) = (number("alpha", alpha), number("beta", beta), number("bias", bias));
+    let scaled = c.binary("scaled", BinaryFn::Mul, mean, alpha);
+    let raised = c.binary("raised", BinaryFn::Add, scaled, bias);
+    let divisor = c.binary("divisor", BinaryFn::Pow, raised, beta);
+    Ok(vec![c.binary("", BinaryFn::Div, x, divisor)])
 }

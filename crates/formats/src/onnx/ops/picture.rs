@@ -8,7 +8,7 @@ use super::{Row, row};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{
     Activation, BinaryFn, Concat, Conv2d, Gather, Padding, Pool2d, PoolKind, Reduce, ReduceFn,
-    Reshape, ShapeOf, Squeeze, Unsqueeze,
+    Reshape, ShapeOf, Squeeze, Unary, UnaryFn, Unsqueeze,
 };
 use depthwise_tensor::{Hw, Pad2d};
 
@@ -18,6 +18,7 @@ pub(super) const ROWS: &[Row] = &[
     row("DepthToSpace", 7, depth_to_space),
     row("GlobalAveragePool", 7, |c| global_pool(c, ReduceFn::Mean)),
     row("GlobalMaxPool", 7, |c| global_pool(c, ReduceFn::Max)),
+    row("LpPool", 7, lp_pool),
     row("MaxPool", 7, max_pool),
     row("SpaceToDepth", 7, space_to_depth),
 ];
@@ -28,13 +29,13 @@ const TO_NCHW: &[usize] = &[0, 3, 1, 2];
 
 /// The number of axes along which a window moves.
 #[derive(Clone, Copy, PartialEq)]
-enum Space {
+pub(super) enum Space {
     Signal,
     Picture,
 }
 
 impl Space {
-    fn of(axes: usize) -> Result<Space, Fail> {
+    pub(super) fn of(axes: usize) -> Result<Space, Fail> {
         match axes {
             1 => Ok(Space::Signal),
             2 => Ok(Space::Picture),
@@ -42,8 +43,16 @@ impl Space {
         }
     }
 
+    /// Number of axes.
+    pub(super) fn axes(self) -> usize {
+        match self {
+            Space::Signal => 1,
+            Space::Picture => 2,
+        }
+    }
+
     /// Height and width of a list with an entry per axis.
-    fn hw(self, name: &str, list: &[i64]) -> Result<Hw, Fail> {
+    pub(super) fn hw(self, name: &str, list: &[i64]) -> Result<Hw, Fail> {
         let positive = |n: i64| match usize::try_from(n) {
             Ok(n) if n > 0 => Ok(n),
             _ => unsupported(format!("its {name} {list:?} are not positive")),
@@ -97,7 +106,7 @@ fn explicit(space: Space, pads: Option<&[i64]>) -> Result<Padding, Fail> {
 }
 
 /// The NHWC picture of an NCHW one, or of a signal.
-fn enter(c: &mut Context<'_, '_>, space: Space, role: &str, x: ValueId) -> ValueId {
+pub(super) fn enter(c: &mut Context<'_, '_>, space: Space, role: &str, x: ValueId) -> ValueId {
     let x = match space {
         Space::Picture => x,
         Space::Signal => c.add(&format!("{role}.row"), Unsqueeze { axes: vec![2] }, &[x]),
@@ -106,7 +115,7 @@ fn enter(c: &mut Context<'_, '_>, space: Space, role: &str, x: ValueId) -> Value
 }
 
 /// The way back from [`enter`].
-fn leave(c: &mut Context<'_, '_>, space: Space, y: ValueId) -> ValueId {
+pub(super) fn leave(c: &mut Context<'_, '_>, space: Space, y: ValueId) -> ValueId {
     let y = c.transpose("nchw", y, TO_NCHW);
     match space {
         Space::Picture => y,
@@ -173,6 +182,40 @@ fn average_pool(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
 
 fn pool(c: &mut Context<'_, '_>, kind: PoolKind) -> Result<Vec<ValueId>, Fail> {
     let x = c.input(0)?;
+    pool_of(c, "", kind, x)
+}
+
+/// The root of the sum of powers: a mean times the number of cells, those of the padding included.
+fn lp_pool(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let x = c.input(0)?;
+    let p = c.int_or("p", 2)?;
+    if !(1..=16).contains(&p) {
+        return unsupported(format!("p = {p}"));
+    }
+    let taps: i64 = match c.ints_attr("kernel_shape")? {
+        Some(kernel) => kernel.iter().fold(1, |a, &b| a.saturating_mul(b)),
+        None => 1,
+    };
+    if c.flag("ceil_mode", false)? {
+        return unsupported("ceil_mode = 1 is not supported");
+    }
+    let dtype = c.dtype(x)?;
+    let (power, inverse) =
+        (c.scalar("p", dtype, p as f64), c.scalar("inverse", dtype, 1.0 / p as f64));
+    let size = c.add("size", Unary { function: UnaryFn::Abs }, &[x]);
+    let powers = c.binary("powers", BinaryFn::Pow, size, power);
+    let mean = pool_of(c, "mean", PoolKind::Average { include_pad: true }, powers)?[0];
+    let taps = c.scalar("taps", dtype, taps as f64);
+    let sum = c.binary("sum", BinaryFn::Mul, mean, taps);
+    Ok(vec![c.binary("", BinaryFn::Pow, sum, inverse)])
+}
+
+fn pool_of(
+    c: &mut Context<'_, '_>,
+    role: &str,
+    kind: PoolKind,
+    x: ValueId,
+) -> Result<Vec<ValueId>, Fail> {
     let Some(kernel) = c.ints_attr("kernel_shape")? else {
         return unsupported("its attribute \"kernel_shape\" is missing");
     };
@@ -187,7 +230,7 @@ fn pool(c: &mut Context<'_, '_>, kind: PoolKind) -> Result<Vec<ValueId>, Fail> {
         Padding::Explicit(_) => (padding, ceil_mode),
     };
     let x = enter(c, space, "nhwc", x);
-    let y = c.add("", Pool2d { kind, kernel, stride, dilation, padding, ceil_mode }, &[x]);
+    let y = c.add(role, Pool2d { kind, kernel, stride, dilation, padding, ceil_mode }, &[x]);
     Ok(vec![leave(c, space, y)])
 }
 

@@ -6,6 +6,7 @@ use depthwise_layers::ir::ValueId;
 use depthwise_layers::{
     Expand, Flatten, Reduce, ReduceFn, Reshape, ShapeOf, Squeeze, Tile, Transpose, Unsqueeze,
 };
+use depthwise_tensor::Tensor;
 
 pub(super) const ROWS: &[Row] = &[
     row("Dropout", 7, dropout),
@@ -53,7 +54,14 @@ fn dropout(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     {
         return unsupported("training_mode = 1 is not supported");
     }
-    Ok(vec![c.input(0)?])
+    let x = c.input(0)?;
+    if !c.wants_output(1) {
+        return Ok(vec![x]);
+    }
+    // Which elements were kept: all.
+    let shape = c.add("shape", ShapeOf { start: 0, end: None }, &[x]);
+    let kept = c.constant("kept", Tensor::from_bools(&[], &[true]).expect("one element"));
+    Ok(vec![x, c.add("mask", Expand, &[kept, shape])])
 }
 
 /// Axes as an attribute before version 13, as an operand since.

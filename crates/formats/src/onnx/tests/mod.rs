@@ -1,6 +1,7 @@
 //! Models built here node by node, and real ones.
 
 mod build;
+mod composed;
 mod external;
 mod graph;
 mod hostile;
