@@ -2,11 +2,13 @@
 //!
 //! Every model below `../shared/models` that can be loaded runs on its recorded inputs at each ISA
 //! level, on one thread and on two; its outputs are compared with the recorded ones. The classifiers
-//! also name the photos. What cannot be loaded is listed.
+//! also name the photos. Keras files are compared with their TFLite twin, and with Keras itself where
+//! `--keras` asks for it. What cannot be loaded is listed.
 //!
 //! With `--exported` the models are written first, and other engines run the files.
 
 mod exported;
+mod keras;
 
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -30,6 +32,9 @@ const RELATIVE_HALF: f32 = 1e-2;
 /// Largest difference of a top-5 probability of a photo: pictures are decoded and resized here.
 const PHOTO: f32 = 0.01;
 
+/// Keras files whose TFLite twin has recorded answers.
+const TWINS: [(&str, &str); 1] = [("vww_96.h5", "vww_96_float")];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The folder with onnx, weights, golden and photos
@@ -42,6 +47,9 @@ pub(crate) struct Args {
     /// pip installs below target/, make of them
     #[arg(long)]
     exported: bool,
+    /// Ask Keras, which pip installs below target/, what its own files give for a photo
+    #[arg(long)]
+    keras: bool,
 }
 
 /// A model with its recorded answers.
@@ -70,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.exported {
         return exported::run(&folder, args.model.as_deref());
     }
-    let (mut subjects, unread) = find(&folder)?;
+    let (mut subjects, unread) = find(&folder, args.keras)?;
     subjects.retain(|s| args.model.as_ref().is_none_or(|text| s.name.contains(text)));
     ensure!(!subjects.is_empty(), "no such model in {}", folder.display());
     let header = ["model", "level", "threads", "output", "max abs", "relative", "bound", ""];
@@ -108,12 +116,19 @@ fn settings() -> Vec<Options> {
 }
 
 /// The models that can be loaded, and the files that cannot, each with the reason.
-fn find(folder: &Path) -> Result<(Vec<Subject>, Vec<Unread>)> {
+fn find(folder: &Path, ask_keras: bool) -> Result<(Vec<Subject>, Vec<Unread>)> {
     let (mut subjects, mut unread) = (Vec::new(), Vec::new());
     for part in ["onnx", "tflite", "keras"] {
         for path in files(&folder.join(part))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match depthwise_formats::open(&path) {
+                Ok(graph) if part == "keras" => {
+                    if let Some((_, twin)) = TWINS.iter().find(|(file, _)| *file == name) {
+                        subjects.push(keras::of_twin(folder, &name, graph, twin)?);
+                    } else if ask_keras {
+                        subjects.push(keras::of_keras(folder, &path, graph)?);
+                    }
+                }
                 Ok(graph) => subjects.push(of_file(folder, &path, graph)?),
                 Err(error) => {
                     unread.push(Unread { file: format!("{part}/{name}"), why: error.to_string() });

@@ -1,5 +1,6 @@
 //! Which format a file is of.
 
+use crate::keras::{self, KerasError};
 use crate::onnx::{self, OnnxError};
 use crate::safetensors::{self, SafetensorsError};
 use crate::tflite::{self, TfliteError};
@@ -26,14 +27,6 @@ pub enum FormatError {
     Unknown {
         /// The file.
         path: PathBuf,
-    },
-    /// A format that cannot be read yet.
-    #[error("{path}: {format} files are not supported yet", path = path.display())]
-    Unsupported {
-        /// The file.
-        path: PathBuf,
-        /// Name of the format.
-        format: &'static str,
     },
     /// Weights where a network is asked for.
     #[error("{path}: {format} files hold weights, but no network", path = path.display())]
@@ -63,6 +56,9 @@ pub enum FormatError {
     /// A TFLite file with a fault, or that cannot be run.
     #[error(transparent)]
     Tflite(#[from] TfliteError),
+    /// A Keras file with a fault, or that cannot be run.
+    #[error(transparent)]
+    Keras(#[from] KerasError),
 }
 
 /// Reads a network from a file of any format that holds one; content decides before the name.
@@ -74,6 +70,7 @@ pub fn open(path: impl AsRef<Path>) -> Result<Graph, FormatError> {
     match detect(path)? {
         Format::Onnx => Ok(onnx::open(path)?),
         Format::Tflite => Ok(tflite::open(path)?),
+        Format::Keras => Ok(keras::open(path)?),
         format @ Format::Safetensors => {
             let weights =
                 || FormatError::OnlyWeights { path: path.to_owned(), format: format.name() };
@@ -82,7 +79,6 @@ pub fn open(path: impl AsRef<Path>) -> Result<Graph, FormatError> {
         format @ Format::Torch => {
             Err(FormatError::OnlyWeights { path: path.to_owned(), format: format.name() })
         }
-        other => Err(FormatError::Unsupported { path: path.to_owned(), format: other.name() }),
     }
 }
 
@@ -95,10 +91,9 @@ pub fn open_weights(path: impl AsRef<Path>) -> Result<Weights, FormatError> {
     match detect(path)? {
         Format::Safetensors => Ok(safetensors::open(path)?),
         Format::Torch => Ok(torch::open(path)?),
-        format @ (Format::Onnx | Format::Tflite) => {
+        format @ (Format::Onnx | Format::Tflite | Format::Keras) => {
             Err(FormatError::NotWeights { path: path.to_owned(), format: format.name() })
         }
-        other => Err(FormatError::Unsupported { path: path.to_owned(), format: other.name() }),
     }
 }
 
@@ -109,7 +104,6 @@ enum Format {
     Torch,
     Tflite,
     Keras,
-    Hdf5,
 }
 
 impl Format {
@@ -120,7 +114,6 @@ impl Format {
             Format::Torch => "PyTorch",
             Format::Tflite => "TensorFlow Lite",
             Format::Keras => "Keras",
-            Format::Hdf5 => "HDF5 (Keras .h5)",
         }
     }
 
@@ -131,8 +124,7 @@ impl Format {
             "safetensors" => Format::Safetensors,
             "pth" | "pt" => Format::Torch,
             "tflite" => Format::Tflite,
-            "keras" => Format::Keras,
-            "h5" | "hdf5" => Format::Hdf5,
+            "keras" | "h5" | "hdf5" => Format::Keras,
             _ => return None,
         })
     }
@@ -142,8 +134,8 @@ impl Format {
         let json = head.len() > 9 && head[8] == b'{' && head[9] == b'"';
         if head.get(4..8) == Some(b"TFL3") {
             Some(Format::Tflite)
-        } else if head.starts_with(b"\x89HDF\r\n\x1a\n") {
-            Some(Format::Hdf5)
+        } else if head.starts_with(keras::HDF5_START) || is_keras_archive(head) {
+            Some(Format::Keras)
         } else if head.starts_with(&torch::LEGACY_START) {
             Some(Format::Torch)
         } else if json {
@@ -152,6 +144,14 @@ impl Format {
             None
         }
     }
+}
+
+/// Whether an archive starts with one of the parts of a Keras model.
+fn is_keras_archive(head: &[u8]) -> bool {
+    // The name of the first part stands behind the 30 bytes of its header.
+    let name = head.get(30..).filter(|_| head.starts_with(b"PK\x03\x04")).unwrap_or_default();
+    let parts = ["metadata.json", "config.json", "model.weights.h5"];
+    parts.iter().any(|part| name.starts_with(part.as_bytes()))
 }
 
 fn detect(path: &Path) -> Result<Format, FormatError> {
@@ -187,10 +187,17 @@ mod tests {
     }
 
     #[test]
-    fn formats_to_come_are_named() {
-        for (name, content) in [("m.keras", &b"PK\x03\x04"[..]), ("m.h5", b"\x89HDF\r\n\x1a\n")] {
+    fn names_decide_where_content_does_not() {
+        let archive = b"PK\x03\x04__________________________config.json";
+        let cases = [
+            ("m.keras", &b"PK\x03\x04"[..]),
+            ("m.h5", b""),
+            ("m.pth", archive),
+            ("m", b"\x89HDF\r\n\x1a\n"),
+        ];
+        for (name, content) in cases {
             let error = error(name, content);
-            assert!(matches!(error, FormatError::Unsupported { .. }), "{error}");
+            assert!(matches!(error, FormatError::Keras(_)), "{error}");
         }
         assert!(matches!(error("m.tflite", b""), FormatError::Tflite(_)));
         assert!(matches!(error("m.pth", b"PK"), FormatError::OnlyWeights { .. }));

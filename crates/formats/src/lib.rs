@@ -1,4 +1,4 @@
-//! Model and weight files: ONNX, TensorFlow Lite, safetensors and PyTorch checkpoints.
+//! Model and weight files: ONNX, TensorFlow Lite, Keras, safetensors and PyTorch checkpoints.
 //!
 //! Files are data from strangers. Reading one executes nothing, allocates no more than a small
 //! multiple of the file's size, and ends in a value or a typed error.
@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`onnx`] | `.onnx` | [`Graph`], read and written |
 //! | [`tflite`] | `.tflite` | [`Graph`], read and written |
+//! | [`keras`] | `.keras`, `.h5` | [`Graph`] |
 //! | [`safetensors`] | `.safetensors` | [`Weights`] or [`Graph`], read and written |
 //! | [`torch`] | `.pth`, `.pt` state dicts | [`Weights`] |
 //!
@@ -17,6 +18,7 @@
 mod detect;
 mod export;
 mod file;
+pub mod keras;
 pub mod onnx;
 pub mod safetensors;
 pub mod tflite;

@@ -105,7 +105,7 @@ pub(super) fn run(models: &Path, only: Option<&str>) -> Result<()> {
 /// The models of the folder with their recorded inputs, and the networks of the zoo.
 fn cases(models: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
-    for subject in find(models)?.0 {
+    for subject in find(models, false)?.0 {
         let Subject { name, graph, golden, inputs, .. } = subject;
         let input = |input: &String| {
             let tensor = golden.get(input).cloned();

@@ -31,7 +31,8 @@ pub(crate) struct Args {
     /// Photos, or folders of photos.
     #[arg(required = true)]
     photos: Vec<PathBuf>,
-    /// A model file (.onnx, .tflite, or weights in .pth or .safetensors of a known network).
+    /// A model file (.onnx, .tflite, .keras, .h5, or weights in .pth or .safetensors of a known
+    /// network).
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// How many classes to show.
