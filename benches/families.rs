@@ -1,6 +1,7 @@
 //! The kernel families: their `KERNELS` lists, and each entry as an operator on a layer.
 
 use crate::case::{Case, CaseError, values};
+use crate::families_bwd;
 use crate::families_qs8;
 use crate::shapes::{Kind, Layer};
 use depthwise_kernels::conv2d::{ConvF32, ConvSpec, PackedConvF32};
@@ -15,8 +16,9 @@ use depthwise_kernels::resize::{AxisTaps, ResizeF32, ResizeSpec};
 use depthwise_kernels::softmax::SoftmaxF32;
 use depthwise_kernels::stem::StemF32;
 use depthwise_kernels::{
-    Cpu, KernelInfo, Operator, conv2d, dense_f16, dwconv_f32, dwconv_qs8, eltwise, eltwise_qs8,
-    gemm_f32, gemm_qs8, layout, pool, pool_qs8, reduce, resize, softmax, stem,
+    Cpu, KernelInfo, Operator, batch_norm, conv2d, conv2d_bwd, dense_f16, dwconv_bwd, dwconv_f32,
+    dwconv_qs8, eltwise, eltwise_qs8, gemm_f32, gemm_qs8, layout, pool, pool_qs8, reduce, resize,
+    softmax, stem,
 };
 use depthwise_tensor::{Hw, Nhwc, PoolGeometry, Shape, padded_ld};
 use std::sync::Arc;
@@ -132,6 +134,24 @@ pub const FAMILIES: &[Family] = &[
         what: "maximum, average and interpolation of bytes",
         kernels: || pool_qs8::KERNELS.iter().map(|k| k.info()).collect(),
         operator: families_qs8::pooling,
+    },
+    Family {
+        name: "conv2d_bwd",
+        what: "weight gradient of a matrix product",
+        kernels: || conv2d_bwd::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_bwd::weight_gradient,
+    },
+    Family {
+        name: "dwconv_bwd",
+        what: "gradients of a depthwise convolution",
+        kernels: || dwconv_bwd::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_bwd::depthwise_gradient,
+    },
+    Family {
+        name: "batch_norm",
+        what: "batch normalization in training, and its gradient",
+        kernels: || batch_norm::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: families_bwd::batch_sums,
     },
 ];
 

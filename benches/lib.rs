@@ -5,6 +5,7 @@
 
 pub mod case;
 pub mod families;
+mod families_bwd;
 mod families_qs8;
 #[cfg(feature = "networks")]
 pub mod networks;

@@ -28,9 +28,12 @@ mod act;
 mod arch;
 mod spatial;
 
+pub mod batch_norm;
 pub mod conv2d;
+pub mod conv2d_bwd;
 pub mod conv2d_qs8;
 pub mod dense_f16;
+pub mod dwconv_bwd;
 pub mod dwconv_f32;
 pub mod dwconv_qs8;
 pub mod eltwise;
@@ -43,6 +46,7 @@ pub mod pool;
 pub mod pool_qs8;
 pub mod reduce;
 pub mod resize;
+pub mod scatter;
 pub mod softmax;
 pub mod stem;
 

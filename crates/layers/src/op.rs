@@ -31,10 +31,16 @@ macro_rules! ops {
 ops! {
     /// See [`Activate`](crate::Activate).
     Activate,
+    /// See [`ActivateGrad`](crate::ActivateGrad).
+    ActivateGrad,
     /// See [`ArgExtreme`](crate::ArgExtreme).
     ArgExtreme,
     /// See [`BatchNorm`](crate::BatchNorm).
     BatchNorm,
+    /// See [`BatchNormGrad`](crate::BatchNormGrad).
+    BatchNormGrad,
+    /// See [`BatchNormTrain`](crate::BatchNormTrain).
+    BatchNormTrain,
     /// See [`Binary`](crate::Binary).
     Binary,
     /// See [`Cast`](crate::Cast).
@@ -45,6 +51,10 @@ ops! {
     ConstantOfShape,
     /// See [`Conv2d`](crate::Conv2d).
     Conv2d,
+    /// See [`Conv2dInputGrad`](crate::Conv2dInputGrad).
+    Conv2dInputGrad,
+    /// See [`Conv2dWeightGrad`](crate::Conv2dWeightGrad).
+    Conv2dWeightGrad,
     /// See [`ConvTranspose2d`](crate::ConvTranspose2d).
     ConvTranspose2d,
     /// See [`Dense`](crate::Dense).
@@ -55,12 +65,20 @@ ops! {
     Dequantize,
     /// See [`DepthwiseConv2d`](crate::DepthwiseConv2d).
     DepthwiseConv2d,
+    /// See [`DepthwiseInputGrad`](crate::DepthwiseInputGrad).
+    DepthwiseInputGrad,
+    /// See [`DepthwiseWeightGrad`](crate::DepthwiseWeightGrad).
+    DepthwiseWeightGrad,
+    /// See [`Dropout`](crate::Dropout).
+    Dropout,
     /// See [`Expand`](crate::Expand).
     Expand,
     /// See [`Flatten`](crate::Flatten).
     Flatten,
     /// See [`Gather`](crate::Gather).
     Gather,
+    /// See [`GatherGrad`](crate::GatherGrad).
+    GatherGrad,
     /// See [`MatMul`](crate::MatMul).
     MatMul,
     /// See [`PRelu`](crate::PRelu).
@@ -69,6 +87,8 @@ ops! {
     Pad,
     /// See [`Pool2d`](crate::Pool2d).
     Pool2d,
+    /// See [`Pool2dGrad`](crate::Pool2dGrad).
+    Pool2dGrad,
     /// See [`QBinary`](crate::QBinary).
     QBinary,
     /// See [`QConv2d`](crate::QConv2d).
@@ -97,6 +117,8 @@ ops! {
     Reshape,
     /// See [`Resize`](crate::Resize).
     Resize,
+    /// See [`ResizeGrad`](crate::ResizeGrad).
+    ResizeGrad,
     /// See [`Select`](crate::Select).
     Select,
     /// See [`ShapeOf`](crate::ShapeOf).

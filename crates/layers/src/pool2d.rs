@@ -116,7 +116,7 @@ impl Layer for Pool2d {
 }
 
 /// Taps of window `o` inside the input and its declared padding.
-fn declared(axis: &WindowAxis, pad_after: usize, o: usize) -> usize {
+pub(crate) fn declared(axis: &WindowAxis, pad_after: usize, o: usize) -> usize {
     let padded = axis.input + axis.pad_before + pad_after;
     padded.saturating_sub(o * axis.stride).div_ceil(axis.dilation).min(axis.kernel)
 }

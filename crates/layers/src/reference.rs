@@ -51,6 +51,13 @@ pub(crate) fn with_room<T>(len: usize) -> Result<Vec<T>, LayerError> {
     Ok(vec)
 }
 
+/// This many zeros to add to.
+pub(crate) fn zeros(len: usize) -> Result<Vec<f64>, LayerError> {
+    let mut sums = with_room(len)?;
+    sums.resize(len, 0.0);
+    Ok(sums)
+}
+
 /// `f` of every multi-index of a shape, in row-major order.
 pub(crate) fn collect<T>(
     shape: &Shape,

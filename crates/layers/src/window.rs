@@ -3,7 +3,7 @@
 use crate::LayerError;
 use crate::Padding;
 use crate::check::invalid;
-use depthwise_tensor::{Hw, Pad2d};
+use depthwise_tensor::{Hw, Nhwc, Pad2d, WindowAxis};
 
 /// Largest extent of a padded picture, and largest kernel, stride and dilation. Sums and products
 /// of two of them stay within `usize`.
@@ -97,4 +97,25 @@ struct Axis {
     stride: usize,
     dilation: usize,
     pad: (usize, usize),
+}
+
+/// Calls `f` for every tap of every window that lies inside the picture: the number of the picture,
+/// the window, the tap, and the cell that it reads.
+pub(crate) fn each_tap(
+    output: Nhwc,
+    rows: WindowAxis,
+    cols: WindowAxis,
+    mut f: impl FnMut(usize, (usize, usize), (usize, usize), (usize, usize)),
+) {
+    for pixel in 0..output.n * output.h * output.w {
+        let (oh, ow) = (pixel / output.w % output.h, pixel % output.w);
+        let n = pixel / output.w / output.h;
+        let (down, across) = (rows.taps(oh), cols.taps(ow));
+        for kh in down.0..down.1 {
+            for kw in across.0..across.1 {
+                let cell = (rows.position(oh, kh), cols.position(ow, kw));
+                f(n, (oh, ow), (kh, kw), cell);
+            }
+        }
+    }
 }

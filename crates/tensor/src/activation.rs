@@ -98,6 +98,84 @@ impl Activation {
         }
     }
 
+    /// The slope at `x`. Where the function has a corner, that of the flat side (of the negative side
+    /// for leaky ReLU), as PyTorch takes it.
+    pub fn derivative(self, x: f64) -> f64 {
+        let inside = |x: f64, lo: f64, hi: f64| f64::from(u8::from(x > lo && x < hi));
+        if x.is_nan() {
+            return x;
+        }
+        match self {
+            Activation::Silu => {
+                let s = sigmoid(x);
+                s * (1.0 + x * (1.0 - s))
+            }
+            Activation::HardSigmoid { alpha, beta } => {
+                let (alpha, beta) = (f64::from(alpha), f64::from(beta));
+                alpha * inside(alpha * x + beta, 0.0, 1.0)
+            }
+            Activation::HardSwish if x <= -3.0 => 0.0,
+            Activation::HardSwish if x >= 3.0 => 1.0,
+            Activation::HardSwish => x / 3.0 + 0.5,
+            Activation::Gelu => {
+                let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+                0.5 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)) + x * density
+            }
+            Activation::GeluTanh => {
+                let c = (2.0 / std::f64::consts::PI).sqrt();
+                let t = (c * (x + 0.044715 * x * x * x)).tanh();
+                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * c * (1.0 + 3.0 * 0.044715 * x * x)
+            }
+            Activation::Softplus => sigmoid(x),
+            Activation::LeakyRelu { alpha } => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    alpha.into()
+                }
+            }
+            Activation::Elu { alpha } => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    f64::from(alpha) * x.exp()
+                }
+            }
+            Activation::Clip { min, max } => inside(x, min.into(), max.into()),
+            Activation::Identity => 1.0,
+            Activation::Sigmoid => sigmoid(x) * (1.0 - sigmoid(x)),
+            Activation::Tanh => 1.0 - x.tanh() * x.tanh(),
+        }
+    }
+
+    /// The slope where the function has the value `y`, if that decides it.
+    pub fn derivative_from_output(self, y: f64) -> Option<f64> {
+        let inside = |lo: f64, hi: f64| f64::from(u8::from(y > lo && y < hi));
+        Some(match self {
+            _ if y.is_nan() => y,
+            Activation::Identity => 1.0,
+            Activation::Clip { min, max } => inside(min.into(), max.into()),
+            Activation::LeakyRelu { alpha } if alpha > 0.0 => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    alpha.into()
+                }
+            }
+            Activation::Elu { alpha } if alpha > 0.0 => {
+                if y > 0.0 {
+                    1.0
+                } else {
+                    y + f64::from(alpha)
+                }
+            }
+            Activation::Sigmoid => y * (1.0 - y),
+            Activation::Tanh => 1.0 - y * y,
+            Activation::HardSigmoid { alpha, .. } => f64::from(alpha) * inside(0.0, 1.0),
+            _ => return None,
+        })
+    }
+
     /// Whether the function only clamps: [`Activation::Identity`] or [`Activation::Clip`].
     pub const fn as_clamp(self) -> Option<(f32, f32)> {
         match self {

@@ -4,7 +4,7 @@ use super::{Pass, Rewriter};
 use depthwise_layers::ir::{NodeId, ValueId};
 use depthwise_layers::{Activate, Activation, BinaryFn, Op};
 
-/// Drops casts to the same type, reshapes to the same shape, transposes that keep the order,
+/// Drops casts to the same type, dropout, reshapes to the same shape, transposes that keep the order,
 /// slices of everything, pads of nothing, concatenations of one, resizes to the same size,
 /// arithmetic with neutral constants (of which an activation may stay).
 ///
@@ -57,6 +57,8 @@ fn same_as(rw: &Rewriter<'_>, id: NodeId) -> Option<ValueId> {
             rw.ty(x).map(|ty| ty.dtype).or(constant) == Some(cast.to)
         }
         Op::Concat(_) => node.inputs.len() == 1,
+        // It drops elements in training alone.
+        Op::Dropout(_) => true,
         Op::Expand(_) | Op::Flatten(_) | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {
             same_type()
         }

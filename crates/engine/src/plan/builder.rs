@@ -11,7 +11,7 @@ use bytes::Bytes;
 use depthwise_kernels::fused::Stage;
 use depthwise_kernels::layout::{CopyRows, View};
 use depthwise_kernels::{Cpu, Operator, Program, Source};
-use depthwise_layers::ir::{Graph, Node, NodeId, Types, ValueId};
+use depthwise_layers::ir::{Def, Graph, Node, NodeId, Types, ValueId};
 use depthwise_layers::{Op, TensorType};
 use depthwise_tensor::{AlignedBuf, DType, Rows, Shape, Tensor};
 use std::collections::HashMap;
@@ -42,6 +42,13 @@ pub(crate) enum Operand {
 pub(crate) struct Arg {
     pub operand: Operand,
     pub view: View,
+}
+
+impl Arg {
+    /// What a step has written.
+    pub(crate) fn of((buf, view): (BufId, View)) -> Arg {
+        Arg { operand: Operand::Buf(buf), view }
+    }
 }
 
 #[derive(Debug)]
@@ -178,10 +185,29 @@ impl Builder<'_> {
         self.constant(id).ok_or_else(|| {
             let name = self.graph.value(id).name.clone();
             match self.graph.value(id).def {
-                depthwise_layers::ir::Def::Released(_) => LowerError::Released(name),
+                Def::Released(_) => LowerError::Released(name),
                 _ => LowerError::Unsupported(format!("\"{name}\" is not constant")),
             }
         })
+    }
+
+    /// Whether the elements of a value are known only when the network runs.
+    pub(crate) fn is_streamed(&self, id: ValueId) -> bool {
+        let def = &self.graph.value(id).def;
+        matches!(def, Def::Input(_) | Def::Node { .. }) && self.constant(id).is_none()
+    }
+
+    /// An `f32` value as an operand without gaps between its rows; copied where it has some.
+    pub(crate) fn dense_arg(&mut self, id: ValueId) -> Result<Arg, LowerError> {
+        let arg = self.arg(id)?;
+        if arg.view.is_contiguous() {
+            return Ok(arg);
+        }
+        let view = View::dense(arg.view.shape);
+        let op = CopyRows::new(4, arg.view.rows(), view.rows(), self.threads)?;
+        let buf = self.new_buffer(view.rows().len() * 4);
+        self.push_draft("Copy", Arc::new(op), None, &[&arg], &[(buf, view)]);
+        Ok(Arg::of((buf, view)))
     }
 
     /// A value as an operand of any layout.
@@ -268,6 +294,11 @@ impl Builder<'_> {
         {
             return self.output(id);
         }
+        self.output_in(id, View::dense(self.shape(id)))
+    }
+
+    /// A fresh buffer for a result without gaps between its rows.
+    pub(crate) fn dense_output(&mut self, id: ValueId) -> (BufId, View) {
         self.output_in(id, View::dense(self.shape(id)))
     }
 

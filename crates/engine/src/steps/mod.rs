@@ -4,6 +4,7 @@ mod conv_transpose;
 mod convolution;
 mod dense;
 mod elementwise;
+mod gradient;
 mod movement;
 mod pool;
 mod reduce;
@@ -23,10 +24,15 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::Binary(layer) => elementwise::binary(b, node, layer),
         Op::Cast(layer) => movement::cast(b, node, layer),
         Op::Concat(layer) => movement::concat(b, node, layer),
+        Op::Conv2d(layer) if streams_weights(b, node) => gradient::conv2d(b, node, layer),
         Op::Conv2d(layer) => convolution::conv2d(b, node, layer),
         Op::ConvTranspose2d(layer) => conv_transpose::conv_transpose2d(b, node, layer),
+        Op::Dense(layer) if streams_weights(b, node) => gradient::dense(b, node, layer),
         Op::Dense(layer) => dense::dense(b, node, layer),
         Op::DepthToSpace(layer) => movement::depth_to_space(b, node, layer),
+        Op::DepthwiseConv2d(layer) if streams_weights(b, node) => {
+            gradient::depthwise(b, node, layer)
+        }
         Op::DepthwiseConv2d(layer) => convolution::depthwise(b, node, layer),
         Op::Expand(_) => movement::expand(b, node),
         Op::Flatten(_) | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {
@@ -47,11 +53,26 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::Tile(_) => movement::tile(b, node),
         Op::Transpose(layer) => movement::transpose(b, node, layer),
         Op::Unary(layer) => elementwise::unary(b, node, layer),
+        Op::ActivateGrad(layer) => gradient::activate(b, node, layer),
+        Op::BatchNormGrad(layer) => gradient::batch_norm_grad(b, node, layer),
+        Op::BatchNormTrain(layer) => gradient::batch_norm(b, node, layer),
+        Op::Conv2dInputGrad(layer) => gradient::conv2d_input(b, node, layer),
+        Op::Conv2dWeightGrad(layer) => gradient::conv2d_weight(b, node, layer),
+        Op::DepthwiseInputGrad(layer) => gradient::depthwise_input(b, node, layer),
+        Op::DepthwiseWeightGrad(layer) => gradient::depthwise_weight(b, node, layer),
+        Op::GatherGrad(layer) => gradient::gather(b, node, layer),
+        Op::Pool2dGrad(layer) => gradient::pool(b, node, layer),
+        Op::ResizeGrad(layer) => gradient::resize(b, node, layer),
         other => Err(LowerError::Unsupported(format!(
             "no kernel computes {} of values that are not constant",
             other.layer().kind()
         ))),
     }
+}
+
+/// Whether the weights or the bias of a layer come with every run, so that they cannot be packed now.
+fn streams_weights(b: &Builder<'_>, node: &Node) -> bool {
+    (1..3).filter_map(|i| optional(node, i)).any(|id| b.is_streamed(id))
 }
 
 /// Operand `i`, which the layer requires.

@@ -37,7 +37,8 @@ mod tests;
 
 use list::kernels;
 pub use list::{KERNELS, Kernel, select};
-pub use pack::PackedDwF32;
+use pack::packed_bytes;
+pub use pack::{PackDwF32, PackedDwF32};
 
 use crate::isa::Cpu;
 use crate::operator::{Io, KernelError, Operator};
@@ -84,6 +85,8 @@ pub struct DwConvF32 {
     /// Where a chunk repeats channels; none without a depth multiplier.
     ring: Option<Ring>,
     scratch_bytes: usize,
+    /// The weights are the last input, instead of those packed before.
+    streamed: bool,
 }
 
 /// What the chunks divide.
@@ -112,6 +115,21 @@ impl DwConvF32 {
         check(&weights, &spec)?;
         let kernel = select(&weights.cpu(), &spec.geometry);
         DwConvF32::with_kernel(kernel, weights, spec, threads)
+    }
+
+    /// The operator for weights that come with every run: its last input, packed by [`PackDwF32`].
+    ///
+    /// # Errors
+    /// As [`DwConvF32::new`].
+    pub fn streamed(cpu: &Cpu, spec: DwSpec, threads: usize) -> Result<DwConvF32, KernelError> {
+        let g = &spec.geometry;
+        let multiplier = g.output.c.checked_div(g.input.c).unwrap_or(0);
+        let weights = Arc::new(PackedDwF32::streamed(cpu, g.kernel, g.input.c, multiplier)?);
+        let bytes = packed_bytes(g.kernel.h.saturating_mul(g.kernel.w), g.output.c)?;
+        let mut op = DwConvF32::new(weights, spec, threads)?;
+        op.input_bytes.push(bytes);
+        op.streamed = true;
+        Ok(op)
     }
 
     /// The operator with this kernel.
@@ -159,6 +177,7 @@ impl DwConvF32 {
             table_bytes,
             ring,
             scratch_bytes,
+            streamed: false,
         })
     }
 
@@ -195,7 +214,7 @@ impl DwConvF32 {
         row: impl Fn(usize) -> *const f32,
         output: *mut f32,
     ) {
-        debug_assert!(self.ring.is_none() && self.spec.residual_ld.is_none());
+        debug_assert!(self.ring.is_none() && self.spec.residual_ld.is_none() && !self.streamed);
         debug_assert!(rows.len() >= self.band_unit() && rows.end <= self.spec.geometry.output.h);
         let (g, table) = (&self.spec.geometry, scratch.cast::<*const f32>());
         let task = self.task(table, output, None, rows.len(), 0..g.output.c);
@@ -228,6 +247,9 @@ impl DwConvF32 {
         let output = io.output::<f32>(0).wrapping_add(pixel * self.spec.ld_out);
         let residual = self.spec.residual_ld.map(|ld| io.input::<f32>(1).wrapping_add(pixel * ld));
         let mut task = self.task(table, output, residual, rows.len(), channels);
+        if self.streamed {
+            task.weights = io.input(self.input_bytes.len() - 1);
+        }
         let Some(ring) = self.ring else {
             let row = |ih: usize| picture.wrapping_add(ih * g.input.w * self.spec.ld_in);
             // SAFETY: the table has room for all rows of the output, `task` describes memory

@@ -44,7 +44,7 @@ pub enum UnaryOp {
 }
 
 /// A function of two operands, element by element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum BinaryOp {
     /// `a + b`
@@ -63,6 +63,11 @@ pub enum BinaryOp {
     Pow,
     /// `a` where positive, else `b * a`: leaky ReLU with the slope as an operand.
     PRelu,
+    /// `a * f'`, where `b` is the operand of the activation: its gradient.
+    Slope(Activation),
+    /// `a * f'`, where `b` is the result of the activation; for those whose result decides the slope
+    /// ([`Activation::derivative_from_output`]).
+    SlopeOfOutput(Activation),
 }
 
 /// A function of one vector.
@@ -248,6 +253,98 @@ functions! {
     PRelu: |simd, a, b| act::leaky_relu(simd, a, b);
 }
 
+/// The slope of a clamp, times `factor`: 0 at and outside the bounds.
+#[derive(Clone, Copy)]
+struct ClipSlope {
+    min: f32,
+    max: f32,
+    factor: f32,
+}
+
+impl Function2 for ClipSlope {
+    #[inline(always)]
+    fn call<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        let (zero, factor) = (simd.splat_f32s(0.0), simd.splat_f32s(self.factor));
+        let above = simd.greater_than_f32s(b, simd.splat_f32s(self.min));
+        let below = simd.less_than_f32s(b, simd.splat_f32s(self.max));
+        let slope = act::select(simd, below, act::select(simd, above, factor, zero), zero);
+        simd.mul_f32s(a, act::select(simd, simd.equal_f32s(b, b), slope, b))
+    }
+}
+
+functions! {
+    SigmoidSlope: |simd, a, b| {
+        simd.mul_f32s(a, simd.mul_f32s(b, simd.sub_f32s(simd.splat_f32s(1.0), b)))
+    };
+    TanhSlope: |simd, a, b| {
+        // As a product of both roots: no cancellation.
+        let one = simd.splat_f32s(1.0);
+        simd.mul_f32s(a, simd.mul_f32s(simd.sub_f32s(one, b), simd.add_f32s(one, b)))
+    };
+    HardSwishSlope: |simd, a, b| {
+        let three = simd.splat_f32s(3.0);
+        let middle = simd.add_f32s(simd.div_f32s(b, three), simd.splat_f32s(0.5));
+        let zero = simd.splat_f32s(0.0);
+        let low = simd.less_than_or_equal_f32s(b, simd.splat_f32s(-3.0));
+        let high = simd.greater_than_or_equal_f32s(b, three);
+        let slope = act::select(simd, low, zero, middle);
+        simd.mul_f32s(a, act::select(simd, high, simd.splat_f32s(1.0), slope))
+    };
+    SiluSlope: |simd, a, b| {
+        let one = simd.splat_f32s(1.0);
+        let s = act::sigmoid(simd, b);
+        let inner = simd.add_f32s(one, simd.mul_f32s(b, simd.sub_f32s(one, s)));
+        simd.mul_f32s(a, simd.mul_f32s(s, inner))
+    };
+}
+
+/// The slope of any activation, lane by lane in `f64`.
+#[derive(Clone, Copy)]
+struct AnySlope {
+    activation: Activation,
+    of_output: bool,
+}
+
+impl Function2 for AnySlope {
+    #[inline(always)]
+    fn call<S: Simd>(self, _: S, a: S::f32s, b: S::f32s) -> S::f32s {
+        let (mut products, at) = ([a], [b]);
+        let at = bytemuck::cast_slice::<S::f32s, f32>(&at);
+        let lanes = bytemuck::cast_slice_mut::<S::f32s, f32>(&mut products);
+        for (lane, &at) in lanes.iter_mut().zip(at) {
+            *lane = any_slope(self, *lane, at);
+        }
+        products[0]
+    }
+}
+
+/// `a` times the slope at `at`. Not inlined into the loops of every level.
+#[inline(never)]
+fn any_slope(function: AnySlope, a: f32, at: f32) -> f32 {
+    let slope = match function.of_output {
+        true => function.activation.derivative_from_output(at.into()).unwrap_or(f64::NAN),
+        false => function.activation.derivative(at.into()),
+    };
+    (f64::from(a) * slope) as f32
+}
+
+/// Hands the gradient of an activation to the visitor.
+#[inline(always)]
+fn visit_slope(activation: Activation, of_output: bool, visitor: impl Visit2) {
+    match (activation, of_output) {
+        // Inside the bounds operand and result are the same.
+        (Activation::Clip { min, max }, _) => visitor.visit(ClipSlope { min, max, factor: 1.0 }),
+        (Activation::HardSigmoid { alpha, .. }, true) => {
+            visitor.visit(ClipSlope { min: 0.0, max: 1.0, factor: alpha });
+        }
+        (Activation::Sigmoid, true) => visitor.visit(SigmoidSlope),
+        (Activation::Tanh, true) => visitor.visit(TanhSlope),
+        (Activation::HardSwish, false) => visitor.visit(HardSwishSlope),
+        (Activation::Silu, false) => visitor.visit(SiluSlope),
+        _ => visitor.visit(AnySlope { activation, of_output }),
+    }
+}
+
 impl BinaryOp {
     /// Hands the function to the visitor.
     #[inline(always)]
@@ -261,6 +358,8 @@ impl BinaryOp {
             BinaryOp::Max => visitor.visit(Max),
             BinaryOp::Pow => visitor.visit(Pow),
             BinaryOp::PRelu => visitor.visit(PRelu),
+            BinaryOp::Slope(activation) => visit_slope(activation, false, visitor),
+            BinaryOp::SlopeOfOutput(activation) => visit_slope(activation, true, visitor),
         }
     }
 }

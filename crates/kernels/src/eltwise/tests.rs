@@ -203,10 +203,14 @@ fn eval_binary(f: BinaryOp, a: f32, b: f32) -> f64 {
                 a64
             }
         }
+        BinaryOp::Slope(activation) => a64 * activation.derivative(b64),
+        BinaryOp::SlopeOfOutput(activation) => {
+            a64 * activation.derivative_from_output(b64).unwrap()
+        }
     }
 }
 
-const BINARY: [BinaryOp; 8] = [
+const BINARY: [BinaryOp; 17] = [
     BinaryOp::Add,
     BinaryOp::Sub,
     BinaryOp::Mul,
@@ -215,6 +219,15 @@ const BINARY: [BinaryOp; 8] = [
     BinaryOp::Max,
     BinaryOp::Pow,
     BinaryOp::PRelu,
+    BinaryOp::Slope(Activation::RELU6),
+    BinaryOp::Slope(Activation::HardSwish),
+    BinaryOp::Slope(Activation::Silu),
+    BinaryOp::Slope(Activation::Gelu),
+    BinaryOp::SlopeOfOutput(Activation::RELU),
+    BinaryOp::SlopeOfOutput(Activation::Sigmoid),
+    BinaryOp::SlopeOfOutput(Activation::Tanh),
+    BinaryOp::SlopeOfOutput(Activation::HardSigmoid { alpha: 0.2, beta: 0.5 }),
+    BinaryOp::SlopeOfOutput(Activation::LeakyRelu { alpha: 0.1 }),
 ];
 
 /// Index into the broadcast operand for index `i` of the output.

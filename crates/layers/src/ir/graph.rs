@@ -229,6 +229,13 @@ impl Graph {
         }
     }
 
+    /// Declares other extents for an input; does nothing for another value.
+    pub fn set_input_dims(&mut self, id: ValueId, dims: Vec<Dim>) {
+        if let Def::Input(ty) = &mut self.values[id.index()].def {
+            ty.dims = dims;
+        }
+    }
+
     /// Adds an input.
     pub fn add_input(&mut self, name: impl Into<String>, ty: InputType) -> ValueId {
         let id = self.add_value(name, Def::Input(ty));

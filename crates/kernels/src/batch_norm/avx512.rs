@@ -1,0 +1,14 @@
+//! AVX-512.
+
+use crate::isa::Isa;
+use pulp::x86::V4;
+
+super::kernel!(
+    "batch_norm_c64_avx512",
+    Isa::Avx512,
+    V4::new_unchecked(),
+    V4,
+    target_feature(
+        enable = "avx512f,avx512vl,avx512bw,avx512cd,avx512dq,avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr"
+    )
+);

@@ -1,0 +1,44 @@
+//! Training and fine-tuning of depthwise-separable networks on CPUs.
+//!
+//! | module or item | what it does |
+//! |---|---|
+//! | [`Trainer`] | takes a graph, steps on batches, gives the trained graph back |
+//! | [`TrainingGraph`], [`backward()`] | the gradients of a graph, as ordinary nodes |
+//! | [`Loss`], [`Target`] | what is minimised |
+//! | [`Optimizer`], [`Schedule`], [`Plateau`] | how parameters move |
+//! | [`replace_head`], [`split_at`] | a new classifier on a backbone; the backbone alone |
+//! | [`initialize`] | fresh weights |
+//! | [`Attack`] | pictures that mislead a network, through the gradient of its input |
+//!
+//! Parameters live in one buffer per name in the trainer. The gradient graph takes them as inputs
+//! and runs like any other network: planned once, in one arena, without allocating.
+
+#![forbid(unsafe_code)]
+
+mod attack;
+mod backward;
+mod builder;
+mod error;
+mod form;
+mod head;
+mod init;
+mod loss;
+mod optimizer;
+mod pattern;
+mod random;
+mod runner;
+mod schedule;
+mod state;
+mod trainer;
+
+pub use attack::Attack;
+pub use backward::{Backward, backward};
+pub use error::TrainError;
+pub use form::{BatchNormMode, FormOptions, Mask, Parameter, Statistics, TrainingGraph};
+pub use head::{Head, default_cut, replace_head, split_at};
+pub use init::{Initializer, initialize};
+pub use loss::{Loss, Target};
+pub use optimizer::{Optimizer, Rule};
+pub use pattern::Pattern;
+pub use schedule::{Decay, Plateau, Schedule};
+pub use trainer::{StepReport, TrainOptions, Trainer};

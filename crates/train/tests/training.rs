@@ -1,0 +1,402 @@
+//! Whole steps: kernels against references, threads, freezing, resuming, learning.
+
+use depthwise_engine::formats::safetensors;
+use depthwise_engine::{Model, Options};
+use depthwise_layers::ir::{Dim, Graph, InputType, ValueId};
+use depthwise_layers::{
+    Activate, Activation, BatchNorm, Binary, BinaryFn, Concat, Conv2d, Coordinates, Dense,
+    DepthwiseConv2d, Dropout, Padding, Pool2d, PoolKind, Reduce, ReduceFn, Resize, ResizeMode,
+};
+use depthwise_tensor::{DType, Hw, Tensor};
+use depthwise_testkit::random_tensor;
+use depthwise_train::{
+    BatchNormMode, Head, Initializer, Loss, Optimizer, Pattern, Schedule, Target, TrainError,
+    TrainOptions, Trainer, default_cut, initialize, replace_head, split_at,
+};
+use depthwise_zoo::{MobileNetV2, Network, Random};
+
+/// Builds networks with named weights.
+struct Net {
+    graph: Graph,
+    seed: u64,
+}
+
+impl Net {
+    fn new() -> Net {
+        Net { graph: Graph::new("net"), seed: 0 }
+    }
+
+    fn input(&mut self, dims: &[usize]) -> ValueId {
+        let mut dims: Vec<Dim> = dims.iter().map(|&d| Dim::Fixed(d)).collect();
+        dims.insert(0, Dim::Free("batch".into()));
+        self.graph.add_input("x", InputType { dtype: DType::F32, dims })
+    }
+
+    fn weight(&mut self, name: &str, dims: &[usize], middle: f32, reach: f32) -> ValueId {
+        self.seed += 1;
+        let data =
+            random_tensor(dims, self.seed).to_f32().iter().map(|x| middle + reach * x).collect();
+        self.graph.add_const(name, Tensor::from_vec::<f32>(dims, data).unwrap())
+    }
+
+    fn conv(&mut self, name: &str, x: ValueId, dims: [usize; 4], conv: Conv2d) -> ValueId {
+        let reach = (6.0 / (dims[1] * dims[2] * dims[3]) as f32).sqrt();
+        let w = self.weight(&format!("{name}.weight"), &dims, 0.0, reach);
+        self.graph.add(name, conv, &[x, w])
+    }
+
+    fn depthwise(&mut self, name: &str, x: ValueId, c: usize, conv: DepthwiseConv2d) -> ValueId {
+        let w = self.weight(&format!("{name}.weight"), &[3, 3, c], 0.0, 0.8);
+        self.graph.add(name, conv, &[x, w])
+    }
+
+    fn norm(&mut self, name: &str, x: ValueId, c: usize) -> ValueId {
+        let gamma = self.weight(&format!("{name}.weight"), &[c], 1.0, 0.3);
+        let beta = self.weight(&format!("{name}.bias"), &[c], 0.0, 0.3);
+        let mean = self.weight(&format!("{name}.mean"), &[c], 0.0, 0.3);
+        let var = self.weight(&format!("{name}.var"), &[c], 1.0, 0.3);
+        self.graph.add(name, BatchNorm { epsilon: 1e-3, axis: -1 }, &[x, gamma, beta, mean, var])
+    }
+
+    fn act(&mut self, name: &str, x: ValueId, activation: Activation) -> ValueId {
+        self.graph.add(name, Activate { activation }, &[x])
+    }
+
+    fn dense(&mut self, name: &str, x: ValueId, i: usize, o: usize) -> ValueId {
+        let w = self.weight(&format!("{name}.weight"), &[o, i], 0.0, (3.0 / i as f32).sqrt());
+        let bias = self.weight(&format!("{name}.bias"), &[o], 0.0, 0.1);
+        let dense = Dense { activation: Activation::Identity };
+        self.graph.add(name, dense, &[x, w, bias])
+    }
+}
+
+fn padded(stride: usize) -> Conv2d {
+    Conv2d { stride: Hw { h: stride, w: stride }, padding: Padding::all(1), ..Conv2d::default() }
+}
+
+fn filtered(stride: usize) -> DepthwiseConv2d {
+    let stride = Hw { h: stride, w: stride };
+    DepthwiseConv2d { stride, padding: Padding::Same, ..DepthwiseConv2d::default() }
+}
+
+const PLAIN: Activation = Activation::Identity;
+
+fn mean() -> Reduce {
+    Reduce { function: ReduceFn::Mean, axes: vec![1, 2], keep_dims: true }
+}
+
+/// A network with every kind of layer that the zoo has, and some more, for pictures of 12x10x3.
+fn everything() -> Graph {
+    let mut n = Net::new();
+    let x = n.input(&[12, 10, 3]);
+    let x = n.conv("stem", x, [10, 3, 3, 3], padded(2));
+    let x = n.norm("stem.norm", x, 10);
+    let x = n.act("stem.act", x, Activation::HardSwish);
+    let skip = x;
+    let x = n.conv("expand", x, [20, 1, 1, 10], Conv2d::default());
+    let x = n.norm("expand.norm", x, 20);
+    let x = n.act("expand.act", x, Activation::RELU6);
+    let x = n.depthwise("filter", x, 20, filtered(1));
+    let x = n.norm("filter.norm", x, 20);
+    let x = n.act("filter.act", x, Activation::Silu);
+    // Squeeze and excite.
+    let squeezed = n.graph.add("squeeze", mean(), &[x]);
+    let gate = n.conv("gate", squeezed, [20, 1, 1, 20], Conv2d::default());
+    let gate = n.act("gate.act", gate, Activation::HardSigmoid { alpha: 0.2, beta: 0.5 });
+    let mul = Binary { function: BinaryFn::Mul, activation: PLAIN };
+    let x = n.graph.add("excite", mul, &[x, gate]);
+    let x = n.conv("project", x, [10, 1, 1, 20], Conv2d::default());
+    let add = Binary { function: BinaryFn::Add, activation: PLAIN };
+    let x = n.graph.add("residual", add, &[x, skip]);
+    // Two branches: a general convolution in groups, and a pool made larger again.
+    let grouped = Conv2d { groups: 2, ..padded(1) };
+    let left = n.conv("grouped", x, [6, 3, 3, 5], grouped);
+    let left = n.act("grouped.act", left, Activation::LeakyRelu { alpha: 0.1 });
+    let pool = Pool2d {
+        kind: PoolKind::Max,
+        kernel: Hw { h: 2, w: 2 },
+        stride: Hw { h: 2, w: 2 },
+        dilation: Hw::ONE,
+        padding: Padding::Valid,
+        ceil_mode: false,
+    };
+    let right = n.graph.add("pool", pool, &[x]);
+    let scales = Tensor::from_slice(&[4], &[1f32, 2.0, 2.5, 1.0]).unwrap();
+    let scales = n.graph.add_const("scales", scales);
+    let resize = Resize { mode: ResizeMode::Linear, coordinates: Coordinates::HalfPixel };
+    let operands = [Some(right), None, Some(scales)];
+    let right = n.graph.add_node("resize", resize, &operands, &["resize"])[0];
+    let x = n.graph.add("concat", Concat { axis: 3 }, &[left, right]);
+    let x = n.depthwise("shrink", x, 16, filtered(2));
+    let x = n.norm("shrink.norm", x, 16);
+    let x = n.act("shrink.act", x, Activation::RELU);
+    let pool = Reduce { keep_dims: false, ..mean() };
+    let x = n.graph.add("mean", pool, &[x]);
+    let x = n.graph.add("dropout", Dropout { rate: 0.25 }, &[x]);
+    let x = n.dense("head", x, 16, 5);
+    n.graph.add_output(x);
+    n.graph
+}
+
+/// Four pictures and their classes.
+fn batch() -> (Tensor, [usize; 4]) {
+    (random_tensor(&[4, 12, 10, 3], 77), [0, 3, 1, 4])
+}
+
+fn options() -> TrainOptions {
+    TrainOptions { threads: 1, ..TrainOptions::default() }
+}
+
+/// All parameters after this many steps.
+fn train(graph: &Graph, options: TrainOptions, steps: usize) -> (Trainer, Vec<f32>) {
+    let mut trainer = Trainer::new(graph.clone(), options).unwrap();
+    let (x, classes) = batch();
+    let step = |_| trainer.step(&[x.clone()], Target::Classes(&classes)).unwrap().loss;
+    let losses = (0..steps).map(step).collect();
+    (trainer, losses)
+}
+
+fn parameters(trainer: &Trainer) -> Vec<(String, Vec<f32>)> {
+    trainer.parameters().map(|(name, values)| (name.into(), values.to_vec())).collect()
+}
+
+/// The largest difference of a parameter's move, relative to the largest move.
+fn compare_with_references(graph: &Graph, options: &TrainOptions) {
+    let start = Trainer::new(graph.clone(), options.clone()).unwrap();
+    let (fast, losses) = train(graph, options.clone(), 1);
+    let slow = TrainOptions { reference: true, ..options.clone() };
+    let (slow, want) = train(graph, slow, 1);
+    assert!((losses[0] - want[0]).abs() < 1e-5 * want[0].abs(), "{losses:?} {want:?}");
+    let all = parameters(&start).into_iter().zip(parameters(&fast)).zip(parameters(&slow));
+    for (((name, start), (_, fast)), (_, slow)) in all {
+        let moves = |to: &[f32]| to.iter().zip(&start).map(|(a, b)| a - b).collect::<Vec<f32>>();
+        let (got, want) = (moves(&fast), moves(&slow));
+        let largest = want.iter().fold(0f32, |a, x| a.max(x.abs()));
+        assert!(largest > 0.0, "{name} does not move");
+        for (got, want) in got.iter().zip(&want) {
+            assert!((got - want).abs() <= 1e-3 * largest, "{name}: {got} {want}");
+        }
+    }
+    for (fast, slow) in fast.graph().unwrap().values().iter().zip(slow.graph().unwrap().values()) {
+        assert_eq!(fast.name, slow.name);
+    }
+}
+
+#[test]
+fn kernels_take_the_steps_of_the_references() {
+    let graph = everything();
+    // A large rate, so that moves are not lost in the rounding of the parameters.
+    let big = TrainOptions { schedule: Schedule::constant(10.0), ..options() };
+    compare_with_references(&graph, &big);
+    let frozen = TrainOptions { batch_norm: BatchNormMode::Frozen, ..big.clone() };
+    compare_with_references(&graph, &frozen);
+    let backbone = TrainOptions { freeze: vec!["stem*".into(), "filter*".into()], ..big };
+    compare_with_references(&graph, &backbone);
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let graph = everything();
+    let (one, losses) = train(&graph, options(), 3);
+    for threads in [2, 3] {
+        let (many, same) = train(&graph, TrainOptions { threads, ..options() }, 3);
+        assert_eq!(losses, same);
+        assert_eq!(parameters(&one), parameters(&many));
+        assert_eq!(one.state_bytes().unwrap(), many.state_bytes().unwrap());
+    }
+}
+
+#[test]
+fn four_samples_are_learned_by_heart() {
+    let options = TrainOptions {
+        optimizer: Optimizer::adam(),
+        schedule: Schedule::constant(0.01),
+        ..options()
+    };
+    let mut net = everything();
+    let cut = default_cut(&net).unwrap();
+    net = replace_head(net, &cut, &Head { dropout: 0.0, ..Head::new(5) }).unwrap();
+    let mut trainer = Trainer::new(net, options).unwrap();
+    let (x, classes) = batch();
+    let mut last = f32::INFINITY;
+    for _ in 0..300 {
+        last = trainer.step(&[x.clone()], Target::Classes(&classes)).unwrap().loss;
+    }
+    assert!(last < 1e-3, "loss {last}");
+}
+
+#[test]
+fn frozen_parameters_keep_their_bits() {
+    let graph = everything();
+    let freeze: Vec<Pattern> = vec!["stem*".into(), "*.bias".into()];
+    let (trainer, _) = train(&graph, TrainOptions { freeze: freeze.clone(), ..options() }, 3);
+    let trained = trainer.graph().unwrap();
+    let mut changed = 0;
+    for value in graph.values() {
+        let Some(before) = graph.find(&value.name).and_then(|id| graph.constant(id)) else {
+            continue;
+        };
+        let live = trained.nodes().iter().flat_map(|node| node.inputs.iter().flatten());
+        let mut same_name = live.filter(|&&id| trained.value(id).name == value.name);
+        let after = same_name.next().and_then(|&id| trained.constant(id)).unwrap();
+        // Statistics of a norm whose scale and offset are frozen.
+        let statistics = value.name.starts_with("stem.norm.");
+        if freeze.iter().any(|pattern| pattern.matches(&value.name)) || statistics {
+            assert_eq!(before, after, "{}", value.name);
+        } else if value.name != "scales" {
+            assert_ne!(before, after, "{}", value.name);
+            changed += 1;
+        }
+    }
+    assert!(changed > 10);
+    let all = TrainOptions { freeze: vec!["*".into()], ..options() };
+    assert!(matches!(Trainer::new(graph, all), Err(TrainError::NothingToTrain(_))));
+}
+
+#[test]
+fn only_the_last_layers_are_left() {
+    let graph = everything();
+    let freeze = Trainer::freeze_all_but_last(&graph, 2).unwrap();
+    let trainer = Trainer::new(graph, TrainOptions { freeze, ..options() }).unwrap();
+    let names: Vec<&str> = trainer.parameters().map(|(name, _)| name).collect();
+    assert_eq!(names, ["shrink.norm.weight", "shrink.norm.bias", "head.weight", "head.bias"]);
+}
+
+#[test]
+fn a_restored_state_leads_to_the_same_bits() {
+    let graph = everything();
+    let options = TrainOptions {
+        optimizer: Optimizer::adamw(0.01),
+        average: Some(0.9),
+        clip_norm: Some(1.0),
+        ..options()
+    };
+    let (whole, _) = train(&graph, options.clone(), 4);
+    let (half, _) = train(&graph, options.clone(), 2);
+    let state = safetensors::read(half.state_bytes().unwrap().into()).unwrap();
+    let mut resumed = Trainer::new(graph.clone(), options).unwrap();
+    resumed.restore(&state).unwrap();
+    let (x, classes) = batch();
+    for _ in 0..2 {
+        resumed.step(&[x.clone()], Target::Classes(&classes)).unwrap();
+    }
+    assert_eq!(whole.state_bytes().unwrap(), resumed.state_bytes().unwrap());
+    let mut other = Trainer::new(graph, self::options()).unwrap();
+    let error = other.restore(&state).unwrap_err().to_string();
+    assert!(error.contains("is missing") || error.contains("belong to nothing"), "{error}");
+}
+
+#[test]
+fn the_trained_graph_runs_in_the_engine() {
+    let (trainer, _) = train(&everything(), options(), 2);
+    let (x, _) = batch();
+    let run = |graph: Graph| {
+        let model = Model::from_graph(graph, Options::with_threads(1)).unwrap();
+        let mut session = model.session_for(&[*x.shape()]).unwrap();
+        session.run_tensors(&[x.clone()]).unwrap().remove(0)
+    };
+    let plain = run(trainer.graph().unwrap());
+    let folded = run(trainer.folded_graph().unwrap());
+    let want = depthwise_layers::ir::interpret(&trainer.graph().unwrap(), &[x.clone()]).unwrap();
+    for other in [&folded, &want[0]] {
+        for (a, b) in plain.to_f32().iter().zip(other.to_f32().iter()) {
+            assert!((a - b).abs() < 1e-4, "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn a_network_of_the_zoo_learns_a_batch() {
+    let net = MobileNetV2::new(0.35).resolution(64).classes(4);
+    let graph = net.build(&Random { seed: 3 }).unwrap();
+    let options = TrainOptions {
+        optimizer: Optimizer::adam(),
+        schedule: Schedule::constant(0.002),
+        ..options()
+    };
+    let mut trainer = Trainer::new(graph, options).unwrap();
+    let x = random_tensor(&[4, 64, 64, 3], 5);
+    let mut loss = |_| trainer.step(&[x.clone()], Target::Classes(&[0, 1, 2, 3])).unwrap().loss;
+    let losses: Vec<f32> = (0..20).map(&mut loss).collect();
+    assert!(losses[19] < 0.5 * losses[0], "{losses:?}");
+}
+
+#[test]
+fn a_backbone_is_split_from_its_head() {
+    let graph = everything();
+    let (front, back) = split_at(&graph, "shrink.act").unwrap();
+    let (x, _) = batch();
+    let run = |graph: &Graph, x: &Tensor| {
+        depthwise_layers::ir::interpret(graph, &[x.clone()]).unwrap().remove(0)
+    };
+    assert_eq!(run(&graph, &x), run(&back, &run(&front, &x)));
+    let error = split_at(&graph, "expand.act").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("also reads \"stem.act\""), "{error}");
+    let head = replace_head(graph.clone(), "shrink.act", &Head::new(3)).unwrap();
+    assert_eq!(run(&head, &x).shape().dims(), [4, 3]);
+    assert!(replace_head(graph, "nothing", &Head::new(3)).is_err());
+}
+
+#[test]
+fn fresh_weights_have_their_variance() {
+    let mut graph = everything();
+    let count = initialize(&mut graph, &"head*".into(), Initializer::Glorot, 1).unwrap();
+    assert_eq!(count, 1);
+    let used = |graph: &Graph, name: &str| {
+        let mut inputs = graph.nodes().iter().flat_map(|node| node.inputs.iter().flatten());
+        let id = *inputs.find(|id| graph.value(**id).name == name).unwrap();
+        graph.constant(id).unwrap().to_f32().into_owned()
+    };
+    let weights = used(&graph, "head.weight");
+    let limit = (6.0f32 / 21.0).sqrt();
+    assert!(
+        weights.iter().all(|w| w.abs() <= limit) && weights.iter().any(|w| w.abs() > limit / 2.0)
+    );
+    assert!(used(&graph, "head.bias").iter().all(|&b| b == 0.0));
+    assert_eq!(initialize(&mut graph, &"expand.w*".into(), Initializer::He, 1).unwrap(), 1);
+    let weights = used(&graph, "expand.weight");
+    let variance = weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
+    // 200 samples of variance 2 / 10: within three of its own deviations.
+    assert!((variance - 0.2).abs() < 3.0 * 0.2 * (2.0f32 / 200.0).sqrt(), "{variance}");
+}
+
+#[test]
+fn bad_numbers_stop_the_step_and_change_nothing() {
+    let mut trainer = Trainer::new(everything(), options()).unwrap();
+    let before = parameters(&trainer);
+    let (x, classes) = batch();
+    let mut data = x.to_f32().into_owned();
+    data[5] = f32::NAN;
+    let bad = Tensor::from_vec(x.shape().dims(), data).unwrap();
+    let error = trainer.step(&[bad], Target::Classes(&classes)).unwrap_err();
+    assert!(matches!(error, TrainError::NotFinite { what: "loss", step: 0, .. }), "{error}");
+    assert_eq!(before, parameters(&trainer));
+    let wrong = TrainOptions { clip_norm: Some(-1.0), ..options() };
+    assert!(matches!(Trainer::new(everything(), wrong), Err(TrainError::Setting { .. })));
+}
+
+#[test]
+fn attacks_raise_the_loss_within_their_reach() {
+    let (x, classes) = batch();
+    let target = Target::Classes(&classes);
+    let mut attack =
+        depthwise_train::Attack::new(everything(), Loss::cross_entropy(), *x.shape(), 1).unwrap();
+    let (clean, gradient) = attack.gradient(&x, target).unwrap();
+    // Against the difference along the gradient itself.
+    let g = gradient.to_f32();
+    let norm = g.iter().map(|g| g * g).sum::<f32>().sqrt();
+    let mut along = |step: f32| {
+        let moved = x.to_f32().iter().zip(g.iter()).map(|(x, g)| x + step * g / norm).collect();
+        let moved = Tensor::from_vec::<f32>(x.shape().dims(), moved).unwrap();
+        attack.gradient(&moved, target).unwrap().0
+    };
+    let slope = (along(0.01) - along(-0.01)) / 0.02;
+    assert!((slope - norm).abs() < 0.02 * norm, "{slope} {norm}");
+    let one = attack.fast_sign(&x, target, 0.1, (-1.0, 1.0)).unwrap();
+    let many = attack.projected(&x, target, (0.1, 0.03), 5, (-1.0, 1.0)).unwrap();
+    for adversarial in [&one, &many] {
+        let far =
+            x.to_f32().iter().zip(adversarial.to_f32().iter()).all(|(a, b)| (a - b).abs() < 0.1001);
+        assert!(far && attack.gradient(adversarial, target).unwrap().0 > clean);
+    }
+}
