@@ -151,7 +151,7 @@ fn options() -> TrainOptions {
 fn train(graph: &Graph, options: TrainOptions, steps: usize) -> (Trainer, Vec<f32>) {
     let mut trainer = Trainer::new(graph.clone(), options).unwrap();
     let (x, classes) = batch();
-    let step = |_| trainer.step(&[x.clone()], Target::Classes(&classes)).unwrap().loss;
+    let step = |_| trainer.step(std::slice::from_ref(&x), Target::Classes(&classes)).unwrap().loss;
     let losses = (0..steps).map(step).collect();
     (trainer, losses)
 }
@@ -220,7 +220,7 @@ fn four_samples_are_learned_by_heart() {
     let (x, classes) = batch();
     let mut last = f32::INFINITY;
     for _ in 0..300 {
-        last = trainer.step(&[x.clone()], Target::Classes(&classes)).unwrap().loss;
+        last = trainer.step(std::slice::from_ref(&x), Target::Classes(&classes)).unwrap().loss;
     }
     assert!(last < 1e-3, "loss {last}");
 }
@@ -278,7 +278,7 @@ fn a_restored_state_leads_to_the_same_bits() {
     resumed.restore(&state).unwrap();
     let (x, classes) = batch();
     for _ in 0..2 {
-        resumed.step(&[x.clone()], Target::Classes(&classes)).unwrap();
+        resumed.step(std::slice::from_ref(&x), Target::Classes(&classes)).unwrap();
     }
     assert_eq!(whole.state_bytes().unwrap(), resumed.state_bytes().unwrap());
     let mut other = Trainer::new(graph, self::options()).unwrap();
@@ -293,11 +293,12 @@ fn the_trained_graph_runs_in_the_engine() {
     let run = |graph: Graph| {
         let model = Model::from_graph(graph, Options::with_threads(1)).unwrap();
         let mut session = model.session_for(&[*x.shape()]).unwrap();
-        session.run_tensors(&[x.clone()]).unwrap().remove(0)
+        session.run_tensors(std::slice::from_ref(&x)).unwrap().remove(0)
     };
     let plain = run(trainer.graph().unwrap());
     let folded = run(trainer.folded_graph().unwrap());
-    let want = depthwise_layers::ir::interpret(&trainer.graph().unwrap(), &[x.clone()]).unwrap();
+    let want = depthwise_layers::ir::interpret(&trainer.graph().unwrap(), std::slice::from_ref(&x))
+        .unwrap();
     for other in [&folded, &want[0]] {
         for (a, b) in plain.to_f32().iter().zip(other.to_f32().iter()) {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
@@ -316,7 +317,8 @@ fn a_network_of_the_zoo_learns_a_batch() {
     };
     let mut trainer = Trainer::new(graph, options).unwrap();
     let x = random_tensor(&[4, 64, 64, 3], 5);
-    let mut loss = |_| trainer.step(&[x.clone()], Target::Classes(&[0, 1, 2, 3])).unwrap().loss;
+    let mut loss =
+        |_| trainer.step(std::slice::from_ref(&x), Target::Classes(&[0, 1, 2, 3])).unwrap().loss;
     let losses: Vec<f32> = (0..20).map(&mut loss).collect();
     assert!(losses[19] < 0.5 * losses[0], "{losses:?}");
 }
@@ -327,7 +329,7 @@ fn a_backbone_is_split_from_its_head() {
     let (front, back) = split_at(&graph, "shrink.act").unwrap();
     let (x, _) = batch();
     let run = |graph: &Graph, x: &Tensor| {
-        depthwise_layers::ir::interpret(graph, &[x.clone()]).unwrap().remove(0)
+        depthwise_layers::ir::interpret(graph, std::slice::from_ref(x)).unwrap().remove(0)
     };
     assert_eq!(run(&graph, &x), run(&back, &run(&front, &x)));
     let error = split_at(&graph, "expand.act").map(|_| ()).unwrap_err().to_string();
