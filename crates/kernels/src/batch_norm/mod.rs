@@ -47,7 +47,7 @@ pub struct Kernel {
 impl Kernel {
     /// Name and level.
     pub const fn info(&self) -> KernelInfo {
-        KernelInfo { name: self.name, isa: self.isa }
+        KernelInfo::new(self.name, self.isa)
     }
 }
 

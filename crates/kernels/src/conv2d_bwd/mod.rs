@@ -62,7 +62,7 @@ impl fmt::Debug for Kernel {
 impl Kernel {
     /// Name and level.
     pub const fn info(&self) -> KernelInfo {
-        KernelInfo { name: self.name, isa: self.isa }
+        KernelInfo::new(self.name, self.isa)
     }
 }
 
