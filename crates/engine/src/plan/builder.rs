@@ -44,13 +44,6 @@ pub(crate) struct Arg {
     pub view: View,
 }
 
-impl Arg {
-    /// What a step has written.
-    pub(crate) fn of((buf, view): (BufId, View)) -> Arg {
-        Arg { operand: Operand::Buf(buf), view }
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Buffer {
     pub(super) bytes: usize,
@@ -191,25 +184,6 @@ impl Builder<'_> {
         })
     }
 
-    /// Whether the elements of a value are known only when the network runs.
-    pub(crate) fn is_streamed(&self, id: ValueId) -> bool {
-        let def = &self.graph.value(id).def;
-        matches!(def, Def::Input(_) | Def::Node { .. }) && self.constant(id).is_none()
-    }
-
-    /// An `f32` value as an operand without gaps between its rows; copied where it has some.
-    pub(crate) fn dense_arg(&mut self, id: ValueId) -> Result<Arg, LowerError> {
-        let arg = self.arg(id)?;
-        if arg.view.is_contiguous() {
-            return Ok(arg);
-        }
-        let view = View::dense(arg.view.shape);
-        let op = CopyRows::new(4, arg.view.rows(), view.rows(), self.threads)?;
-        let buf = self.new_buffer(view.rows().len() * 4);
-        self.push_draft("Copy", Arc::new(op), None, &[&arg], &[(buf, view)]);
-        Ok(Arg::of((buf, view)))
-    }
-
     /// A value as an operand of any layout.
     pub(crate) fn arg(&mut self, id: ValueId) -> Result<Arg, LowerError> {
         if let Some(place) = self.places[id.index()] {
@@ -297,12 +271,7 @@ impl Builder<'_> {
         self.output_in(id, View::dense(self.shape(id)))
     }
 
-    /// A fresh buffer for a result without gaps between its rows.
-    pub(crate) fn dense_output(&mut self, id: ValueId) -> (BufId, View) {
-        self.output_in(id, View::dense(self.shape(id)))
-    }
-
-    fn output_in(&mut self, id: ValueId, view: View) -> (BufId, View) {
+    pub(super) fn output_in(&mut self, id: ValueId, view: View) -> (BufId, View) {
         let buf = self.new_buffer(view.rows().len() * self.ty(id).dtype.size_bytes());
         self.places[id.index()] = Some(Place { buf, view });
         (buf, view)
@@ -353,7 +322,7 @@ impl Builder<'_> {
         self.node.map_or("", |id| self.graph.node(id).op.layer().kind())
     }
 
-    fn push_draft(
+    pub(super) fn push_draft(
         &mut self,
         kind: &'static str,
         op: Arc<dyn Operator>,
@@ -458,7 +427,7 @@ impl Builder<'_> {
         Ok(Place { buf, view })
     }
 
-    fn new_buffer(&mut self, bytes: usize) -> BufId {
+    pub(super) fn new_buffer(&mut self, bytes: usize) -> BufId {
         self.buffers.push(Buffer { bytes, first: 0, last: 0, pinned: false, merged: None });
         BufId(self.buffers.len() - 1)
     }

@@ -4,6 +4,7 @@ mod builder;
 mod fuse;
 mod memory;
 mod packs;
+mod streamed;
 
 pub(crate) use builder::{Arg, BufId, Builder, Operand, build, reshaped};
 pub(crate) use packs::{Packed, Packs};
