@@ -52,6 +52,7 @@ layers! {
     Dense { activation }
     DepthToSpace { block }
     DepthwiseConv2d { stride, dilation, padding, activation }
+    Dropout { rate }
     Expand {}
     Flatten { axis }
     Gather { axis }

@@ -48,6 +48,7 @@ fn every_layer() -> Vec<Op> {
         Dense { activation: Activation::Elu { alpha: 0.3 } }.into(),
         DepthToSpace { block: hw }.into(),
         DepthwiseConv2d { padding: Padding::Explicit(pad), ..DepthwiseConv2d::default() }.into(),
+        Dropout { rate: 0.2 }.into(),
         Expand.into(),
         Flatten { axis: i64::MIN }.into(),
         Gather { axis: 1 }.into(),
