@@ -8,6 +8,9 @@
 //! | [`Optimizer`], [`Schedule`], [`Plateau`] | how parameters move |
 //! | [`replace_head`], [`split_at`] | a new classifier on a backbone; the backbone alone |
 //! | [`initialize`] | fresh weights |
+//! | [`fit()`], [`Step`], [`data`], [`augment`] | the loop over pictures with labels, and what it needs |
+//! | [`LinearHead`], [`features`] | a classifier on features that a frozen network computes once |
+//! | [`metrics`], [`report`] | how good it is, in numbers and as a page |
 //! | [`Attack`] | pictures that mislead a network, through the gradient of its input |
 //!
 //! Parameters live in one buffer per name in the trainer. The gradient graph takes them as inputs
@@ -16,29 +19,45 @@
 #![forbid(unsafe_code)]
 
 mod attack;
+pub mod augment;
 mod backward;
 mod builder;
+mod checkpoint;
+pub mod data;
 mod error;
+pub mod features;
+pub mod fit;
+mod fit_error;
 mod form;
 mod head;
 mod init;
+pub mod linear;
 mod loss;
+pub mod metrics;
 mod optimizer;
 mod pattern;
 mod random;
+pub mod report;
 mod runner;
 mod schedule;
 mod state;
+mod step;
+mod streams;
 mod trainer;
 
 pub use attack::Attack;
+pub use augment::Augment;
 pub use backward::{Backward, backward};
 pub use error::TrainError;
+pub use fit::{FitOptions, fit};
+pub use fit_error::FitError;
 pub use form::{BatchNormMode, FormOptions, Mask, Parameter, Statistics, TrainingGraph};
 pub use head::{Head, default_cut, replace_head, split_at};
 pub use init::{Initializer, initialize};
+pub use linear::LinearHead;
 pub use loss::{Loss, Target};
 pub use optimizer::{Optimizer, Rule};
 pub use pattern::Pattern;
 pub use schedule::{Decay, Plateau, Schedule};
+pub use step::Step;
 pub use trainer::{StepReport, TrainOptions, Trainer};

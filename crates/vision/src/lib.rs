@@ -6,6 +6,8 @@
 //! | take pixels from a camera | [`Picture::from_raw`] |
 //! | what a network wants to see | [`Preprocess`], [`Normalize`] |
 //! | to a tensor, or into the caller's slice | [`Preprocess::tensor`], [`Preprocess::write`] |
+//! | turn, shift, scale, flip, brighten, spoil | [`Picture::warp`], [`Picture::brighten`], [`Picture::add_noise`] |
+//! | to a PNG file in memory | [`Picture::to_png`] |
 //! | resize, crop, letterbox by hand | [`Picture::resize`], [`Picture::centre_crop`], [`Picture::letterbox`] |
 //! | a turned window for landmarks | [`RotatedRect`], [`Picture::crop_rotated`] |
 //! | outputs of a detector to boxes | [`AnchorDecoder`], [`decode_corners`], [`decode_ssd_boxes`], [`SsdAnchors`] |
@@ -29,6 +31,8 @@
 //! Bytes differ by at most 1 from Pillow's, and less than 1% of them do.
 #![forbid(unsafe_code)]
 
+mod adjust;
+mod affine;
 mod anchors;
 mod boxes;
 mod decode;
@@ -40,11 +44,13 @@ mod mask;
 mod nms;
 mod normalize;
 mod picture;
+mod png;
 mod preprocess;
 mod resize;
 mod roi_align;
 mod warp;
 
+pub use affine::Affine2d;
 pub use anchors::{Anchor, SsdAnchors, ultra_light_priors};
 pub use boxes::{AnchorDecoder, decode_corners, decode_ssd_boxes, sigmoid};
 pub use decode::DecodeLimits;

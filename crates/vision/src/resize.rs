@@ -191,7 +191,7 @@ fn ratio(side: usize, target: usize, short: usize) -> usize {
     usize::try_from(whole + u128::from(up)).unwrap_or(usize::MAX)
 }
 
-fn check_target(to: Hw) -> Result<(), VisionError> {
+pub(crate) fn check_target(to: Hw) -> Result<(), VisionError> {
     if to.h == 0 || to.w == 0 {
         return Err(VisionError::Empty { what: "resize", width: to.w, height: to.h });
     }

@@ -13,7 +13,7 @@ const DEPENDENCIES: &[(&str, &[&str], &[&str])] = &[
     ("zoo", &["tensor", "layers", "formats"], &["testkit", "engine", "vision"]),
     ("engine", &["tensor", "layers", "kernels", "formats"], &["testkit", "zoo", "vision"]),
     ("vision", &["tensor"], &["testkit"]),
-    ("train", &["tensor", "layers", "kernels", "engine"], &["testkit", "zoo"]),
+    ("train", &["tensor", "layers", "kernels", "engine", "vision"], &["testkit", "zoo"]),
     ("compress", &["tensor", "layers", "kernels", "engine"], &["testkit", "zoo"]),
     ("explain", &["tensor", "layers", "kernels", "engine"], &["testkit", "zoo"]),
     (
