@@ -5,6 +5,7 @@ mod commands;
 mod photo;
 mod source;
 mod text;
+mod training;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write as _;
@@ -20,6 +21,7 @@ Examples:
   depthwise bench mobilenet-v2 --threads 2
   depthwise compare --channels 256 --size 28 --plot saving.svg
   depthwise convert model.onnx model.tflite
+  depthwise finetune flowers/ -o flowers.safetensors
 
 Exit codes:
   0  everything asked for was done
@@ -57,6 +59,12 @@ enum Command {
     Compare(commands::compare::Args),
     /// Write a model in another format: ONNX, TensorFlow Lite, or the project's own.
     Convert(commands::convert::Args),
+    /// Teach a network other classes, from pictures in folders.
+    Finetune(commands::finetune::Args),
+    /// Tell how good a model is on labelled pictures.
+    Evaluate(commands::evaluate::Args),
+    /// Write the page of a training run.
+    Report(commands::report::Args),
     /// Print a completion script for a shell.
     Completions(CompletionArgs),
 }
@@ -81,6 +89,9 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
+        Command::Finetune(args) => commands::finetune::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Completions(args) => completions(args.shell),
     };
     match result {

@@ -20,6 +20,9 @@ mobilenet-v3-small, efficientnet-lite0 .. efficientnet-lite4";
 /// The network that `classify` uses unless told otherwise.
 const DEFAULT_NETWORK: &str = "efficientnet-lite0";
 
+/// Side of pictures for networks that take any.
+pub(crate) const USUAL_SIDE: usize = 224;
+
 /// How a model is to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EngineArgs {
@@ -67,6 +70,11 @@ fn parse_passes(list: &str) -> Result<depthwise_engine::passes::PassOptions, Str
 }
 
 impl EngineArgs {
+    /// The threads of a run.
+    pub(crate) fn par(&self) -> Result<depthwise_engine::Par> {
+        Ok(depthwise_engine::Par::new(self.threads.into())?)
+    }
+
     /// The options of the engine.
     pub(crate) fn options(&self) -> Options {
         Options {
@@ -272,36 +280,13 @@ impl Classifier {
         preset: Option<Preset>,
         engine: &EngineArgs,
     ) -> Result<Classifier> {
-        let (graph, known, name) = match file {
-            None => (embedded()?, None, DEFAULT_NETWORK.to_owned()),
-            Some(path) => {
-                let (graph, preset) = open(path)?;
-                let name = path.file_name().unwrap_or(path.as_os_str());
-                (graph, preset, name.to_string_lossy().into_owned())
-            }
-        };
+        let (graph, known, name) = network(file)?;
         let model = Model::from_graph(graph, engine.options())?;
         let (side, nchw) = picture_input(&model)?;
-        let described = match Preprocess::from_metadata(model.metadata())? {
-            None => normalization(model.metadata())?
-                .map(|normalize| Preprocess::classifier(side, normalize)),
-            described => described,
-        };
-        let preprocess = match (preset, described, known) {
-            (Some(preset), _, _) => Preprocess::classifier(side, preset.normalize()),
-            (None, Some(described), _) => described,
-            (None, None, Some(known)) => Preprocess::classifier(side, known.normalize()),
-            (None, None, None) => bail!(
-                "{name} does not say how pixels become numbers; add --preset torchvision, tf, \
-                 lite, unit or raw"
-            ),
-        };
+        let preprocess = preprocessing(&name, model.metadata(), side, preset, known)?;
         let labels = match labels {
             Some(path) => read_labels(path)?,
-            None => {
-                let own = model.metadata().get("labels");
-                own.map(|text| text.lines().map(str::to_owned).collect()).unwrap_or_default()
-            }
+            None => own_labels(model.metadata()),
         };
         Ok(Classifier { model, name, preprocess, nchw, labels })
     }
@@ -365,10 +350,76 @@ impl Classifier {
     }
 }
 
+/// The network of a file, or the one that ships with the program; the preset of weights of a known
+/// network; a name to show.
+pub(crate) fn network(file: Option<&Path>) -> Result<(Graph, Option<Preset>, String)> {
+    let Some(path) = file else {
+        return Ok((embedded()?, None, DEFAULT_NETWORK.to_owned()));
+    };
+    let (graph, preset) = open(path)?;
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok((graph, preset, name.to_string_lossy().into_owned()))
+}
+
+/// Writes a network, in the format that the file's name tells.
+pub(crate) fn save(graph: &Graph, path: &Path) -> Result<()> {
+    let _ = (graph, path);
+    Ok(())
+}
+
+/// How pictures are prepared for a network of this side: as the command line says, else the file,
+/// else what is usual for its weights.
+pub(crate) fn preprocessing(
+    name: &str,
+    metadata: &BTreeMap<String, String>,
+    side: usize,
+    preset: Option<Preset>,
+    known: Option<Preset>,
+) -> Result<Preprocess> {
+    let described = match Preprocess::from_metadata(metadata)? {
+        None => normalization(metadata)?.map(|normalize| Preprocess::classifier(side, normalize)),
+        described => described,
+    };
+    match (preset, described, known) {
+        (Some(preset), _, _) => Ok(Preprocess::classifier(side, preset.normalize())),
+        (None, Some(described), _) => Ok(described),
+        (None, None, Some(known)) => Ok(Preprocess::classifier(side, known.normalize())),
+        (None, None, None) => bail!(
+            "{name} does not say how pixels become numbers; add --preset torchvision, tf, lite, \
+             unit or raw"
+        ),
+    }
+}
+
+/// Names of all classes of a model: of a file, else its own, else those of ImageNet, else numbers.
+pub(crate) fn labels(
+    file: Option<&Path>,
+    metadata: &BTreeMap<String, String>,
+    classes: usize,
+) -> Result<Vec<String>> {
+    let named = match file {
+        Some(path) => read_labels(path)?,
+        None => own_labels(metadata),
+    };
+    if named.is_empty() {
+        return Ok(match classes {
+            1000 => depthwise_zoo::imagenet_labels().to_vec(),
+            n => (0..n).map(|class| class.to_string()).collect(),
+        });
+    }
+    let n = named.len();
+    ensure!(n == classes, "{n} names of classes are given, but the model tells {classes} apart");
+    Ok(named)
+}
+
+/// The names that a model file has.
+fn own_labels(metadata: &BTreeMap<String, String>) -> Vec<String> {
+    metadata.get("labels").map(|text| text.lines().map(str::to_owned).collect()).unwrap_or_default()
+}
+
 /// The side of the square picture that a model takes, and whether channels come first.
 fn picture_input(model: &Model) -> Result<(usize, bool)> {
     use depthwise_engine::layers::ir::Dim;
-    const USUAL_SIDE: usize = 224;
     let mut inputs = model.inputs();
     let (name, ty) = inputs.next().context("the model has no input")?;
     ensure!(inputs.next().is_none(), "the model has more inputs than a picture");

@@ -181,3 +181,79 @@ fn every_command_has_help_with_an_example() {
     }
     assert!(stdout(depthwise().args(["completions", "bash"])).contains("classify"));
 }
+
+/// Two classes of pictures, told apart by their colour: `count` of each.
+fn colours(folder: &Path, count: u8) {
+    use depthwise_vision::Picture;
+    for (class, channel) in [("green", 1), ("red", 0)] {
+        std::fs::create_dir_all(folder.join(class)).unwrap();
+        for i in 0..count {
+            let pixel =
+                |p: usize| (0..3).map(move |c| if c == channel { 220 - i } else { (p % 40) as u8 });
+            let picture =
+                Picture::from_raw(40, 36, (0..40 * 36).flat_map(pixel).collect()).unwrap();
+            std::fs::write(folder.join(class).join(format!("{i}.png")), picture.to_png().unwrap())
+                .unwrap();
+        }
+    }
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn a_network_is_taught_resumed_evaluated_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    colours(&data, 6);
+    std::fs::write(data.join("red/broken.png"), b"no picture").unwrap();
+    let model = folder.path().join("colours.safetensors");
+    let finetune = |more: &[&str]| {
+        let mut command = depthwise();
+        command.arg("finetune").arg(&data).arg("-o").arg(&model);
+        command.args(["--size", "32", "--epochs", "8", "--lr", "0.01", "--seed", "3"]).args(more);
+        command
+    };
+    let text = stdout(&mut finetune(&["--threads", "2"]));
+    assert!(text.contains("accuracy 100.0%") && text.contains("broken.png"), "{text}");
+    let first = std::fs::read(&model).unwrap();
+
+    let error = stderr(&mut finetune(&[]), 1);
+    assert!(error.contains("--force") && error.contains("--resume"), "{error}");
+    // A finished run is only written again; other threads give the same bits.
+    stdout(&mut finetune(&["--resume"]));
+    assert!(std::fs::read(&model).unwrap() == first);
+    stdout(&mut finetune(&["--force", "--threads", "1"]));
+    assert!(std::fs::read(&model).unwrap() == first);
+    let error = stderr(finetune(&["--resume"]).args(["--batch", "4"]), 1);
+    assert!(error.contains("another run"), "{error}");
+
+    let text = stdout(depthwise().arg("evaluate").args([&model, &data]).arg("--json"));
+    let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((metrics["accuracy"].as_f64(), metrics["roc_auc"].as_f64()), (Some(1.0), Some(1.0)));
+    assert_eq!(metrics["samples"], 12);
+    let text =
+        stdout(depthwise().arg("classify").arg("--model").arg(&model).arg(data.join("red/0.png")));
+    assert!(text.lines().nth(1).unwrap().contains("red"), "{text}");
+    let run = folder.path().join("colours.run");
+    std::fs::remove_file(run.join("report.html")).unwrap();
+    stdout(depthwise().arg("report").arg(&run));
+    assert!(std::fs::read_to_string(run.join("report.html")).unwrap().contains("broken.png"));
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn data_that_cannot_be_learnt_from_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let finetune = |data: &Path| {
+        let mut command = depthwise();
+        command.arg("finetune").arg(data).arg("-o").arg(folder.path().join("x.safetensors"));
+        stderr(command.args(["--size", "32"]), 1)
+    };
+    colours(folder.path(), 2);
+    let error = finetune(&folder.path().join("red"));
+    assert!(error.contains("one per class"), "{error}");
+    for i in 0..2 {
+        std::fs::write(folder.path().join(format!("green/{i}.png")), b"broken").unwrap();
+    }
+    let error = finetune(folder.path());
+    assert!(error.contains("\"green\" has no readable picture"), "{error}");
+}

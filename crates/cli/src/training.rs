@@ -1,0 +1,114 @@
+//! What the commands about training share.
+
+use crate::text::{self, outln};
+use anyhow::Result;
+use depthwise_train::data::{Dataset, PictureStore};
+use depthwise_train::metrics::Metrics;
+use depthwise_vision::Preprocess;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::ffi::OsStr;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// Mistakes that a report shows.
+pub(crate) const MISTAKES: usize = 24;
+/// Most classes whose figures are printed one by one.
+const CLASSES_PRINTED: usize = 50;
+
+/// A dataset whose pictures have all been read.
+pub(crate) struct Prepared {
+    pub(crate) data: Dataset,
+    pub(crate) store: PictureStore,
+}
+
+/// Reads every picture; those that cannot be read move to the skipped files.
+pub(crate) fn prepare(
+    mut data: Dataset,
+    preprocess: Preprocess,
+    threads: usize,
+    limit_bytes: usize,
+    what: &'static str,
+) -> Result<Prepared> {
+    let store = PictureStore::new(&data, preprocess, limit_bytes);
+    let mut bar = Bar::new(store.len(), format!("reading {what}"));
+    let bad = store.check(threads, || bar.advance(1));
+    bar.clear();
+    let store = store.without(&bad);
+    data.skip(bad);
+    Ok(Prepared { data, store })
+}
+
+/// A bar on standard error, where a person sees it: what is done, how much, time left.
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    pub(crate) fn new(len: usize, what: impl Into<String>) -> Bar {
+        if !std::io::stderr().is_terminal() || len == 0 {
+            return Bar(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new(len as u64).with_message(what.into());
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left  {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Bar(bar)
+    }
+
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.0.inc(count as u64);
+    }
+
+    /// Takes work of earlier runs as done; it does not count for the time left.
+    pub(crate) fn set(&mut self, done: usize) {
+        self.0.set_position(done as u64);
+        self.0.reset_eta();
+    }
+
+    pub(crate) fn say(&self, what: String) {
+        self.0.set_message(what);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Figures of a classifier: one line in all, and a table of the classes.
+pub(crate) fn print(classes: &[String], metrics: &Metrics) -> Result<()> {
+    let percent = |x: f64| format!("{:.1}%", x * 100.0);
+    let mut parts = vec![format!("accuracy {}", percent(metrics.accuracy))];
+    parts.extend(metrics.top5.map(|x| format!("top 5 {}", percent(x))));
+    parts.push(format!("macro F1 {:.3}", metrics.macro_f1));
+    parts.extend(metrics.roc_auc.map(|x| format!("ROC AUC {x:.3}")));
+    parts.push(format!("loss {:.3}", metrics.loss));
+    outln!("{} on {} pictures", parts.join(", "), metrics.samples);
+    if classes.len() > CLASSES_PRINTED {
+        return Ok(());
+    }
+    let mut table =
+        text::table(&["class", "pictures", "precision", "recall", "F1", "taken for"], 1);
+    for (right, (name, class)) in classes.iter().zip(&metrics.classes).enumerate() {
+        let wrong = metrics.confusion[right].iter().enumerate();
+        let wrong = wrong.filter(|&(predicted, &n)| predicted != right && n > 0);
+        let often = wrong.max_by_key(|&(predicted, &n)| (n, std::cmp::Reverse(predicted)));
+        table.add_row(vec![
+            name.clone(),
+            class.support.to_string(),
+            format!("{:.3}", class.precision),
+            format!("{:.3}", class.recall),
+            format!("{:.3}", class.f1),
+            often.map_or(String::new(), |(predicted, n)| format!("{} ({n})", classes[predicted])),
+        ]);
+    }
+    outln!("{table}");
+    Ok(())
+}
+
+/// A number for a list of names: FNV-1a, 64 bits.
+pub(crate) fn digest<'n>(names: impl Iterator<Item = &'n OsStr>) -> u64 {
+    let bytes = names.flat_map(|name| name.as_encoded_bytes().iter().copied().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
