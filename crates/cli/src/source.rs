@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use depthwise_engine::tensor::Hw;
 use depthwise_engine::{DType, DenseWeights, Fusion, Graph, Isa, Model, Options, Session, Shape};
-use depthwise_formats::{FormatError, Weights};
+use depthwise_formats::{FormatError, SaveOptions, Weights};
 use depthwise_vision::{Normalize, Picture, Preprocess};
 use depthwise_zoo::{
     Checkpoint, EfficientNetLite, MobileNetV1, MobileNetV2, MobileNetV3, Network, Random, ZooError,
@@ -363,7 +363,7 @@ pub(crate) fn network(file: Option<&Path>) -> Result<(Graph, Option<Preset>, Str
 
 /// Writes a network, in the format that the file's name tells.
 pub(crate) fn save(graph: &Graph, path: &Path) -> Result<()> {
-    let _ = (graph, path);
+    depthwise_formats::save(graph, path, &SaveOptions::default())?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::data::Batch;
 use depthwise_engine::formats::Weights;
 use depthwise_tensor::Tensor;
 
-/// Something that learns from batches. [`fit`](crate::fit) drives it.
+/// Something that learns from batches. [`fit()`](crate::fit()) drives it.
 ///
 /// The loop asks for nothing else, so a head on fixed features, a whole network or a test double
 /// train alike.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use depthwise_engine::Graph;
 use depthwise_engine::layers::ir::Dim;
 use depthwise_engine::tensor::Hw;
+use depthwise_formats::SaveFormat;
 use depthwise_train::data::{Dataset, FeatureSource, PictureSource, Sample, Splits};
 use depthwise_train::features::{Extractor, PictureInput, with_picture};
 use depthwise_train::fit::{Decay, EpochRecord, Observer, Outcome, evaluate};
@@ -117,6 +118,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(
         args.force || args.resume || !args.output.exists(),
         "{} exists; give another name, --force to write over it, or --resume",
+        args.output.display()
+    );
+    ensure!(
+        SaveFormat::of_path(&args.output).is_some(),
+        "{}: the name tells no format; end it in .safetensors, .onnx or .tflite",
         args.output.display()
     );
     let start = Instant::now();
