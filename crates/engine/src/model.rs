@@ -244,7 +244,8 @@ impl Model {
     ) -> Result<Saved, EngineError> {
         let mut graph = self.lock().graph.clone();
         if !options.input_shapes.is_empty() {
-            passes::specialize(&mut graph, &options.input_shapes, &self.shared.passes)?;
+            let shapes = self.shared.with_states(&options.input_shapes)?;
+            passes::specialize(&mut graph, &shapes, &self.shared.passes)?;
         }
         Ok(depthwise_formats::save(&graph, path, options)?)
     }
