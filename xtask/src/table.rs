@@ -107,10 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn every_kernel_stands_in_the_list_once() {
+    fn every_kernel_stands_in_the_list_of_each_family_that_runs_it() {
         let text = kernels();
-        for kernel in FAMILIES.iter().flat_map(|family| family.kernels()) {
-            assert_eq!(text.matches(&format!("`{}`", kernel.name)).count(), 1, "{}", kernel.name);
+        let all: Vec<_> = FAMILIES.iter().flat_map(|family| family.kernels()).collect();
+        for kernel in &all {
+            let families = all.iter().filter(|other| other.name == kernel.name).count();
+            let listed = text.matches(&format!("`{}`", kernel.name)).count();
+            assert_eq!(listed, families, "{}", kernel.name);
         }
     }
 }

@@ -180,8 +180,11 @@ mod tests {
     fn content_decides_before_the_name() {
         let tflite = b"\x1c\0\0\0TFL3";
         assert!(matches!(error("m.onnx", tflite), FormatError::Tflite(_)));
-        let header = b"\x02\0\0\0\0\0\0\0{\"a\"";
-        assert!(matches!(error("m.bin", header), FormatError::OnlyWeights { .. }));
+        let broken = b"\x02\0\0\0\0\0\0\0{\"a\"";
+        assert!(matches!(error("m.bin", broken), FormatError::Safetensors(_)));
+        let text = br#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
+        let weights = [&(text.len() as u64).to_le_bytes(), &text[..], b"\x07"].concat();
+        assert!(matches!(error("m.bin", &weights), FormatError::OnlyWeights { .. }));
         assert!(matches!(error("m.bin", b"\x08"), FormatError::Onnx(_)));
         assert!(matches!(error("m.onnx", b""), FormatError::Onnx(_)));
     }
