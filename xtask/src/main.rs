@@ -5,6 +5,7 @@
 mod accuracy;
 mod bench;
 mod ci;
+mod conformance;
 mod counts;
 mod table;
 mod tidy;
@@ -23,6 +24,8 @@ enum Task {
     Bench(bench::Args),
     /// Everything that must pass before a change lands
     Ci(ci::Args),
+    /// The node cases of the ONNX package, against those that passed before
+    Conformance(conformance::Args),
     /// Instructions that the hot kernels take, against those on record
     Counts(counts::Args),
     /// Write the layer shapes of the networks, and the list of kernels
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Accuracy(args) => accuracy::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci(args) => ci::run(&args),
+        Task::Conformance(args) => conformance::run(&args),
         Task::Counts(args) => counts::run(&args),
         Task::Table(args) => table::run(&args),
         Task::Tidy(args) => tidy::run(&args),

@@ -7,7 +7,8 @@ use depthwise_formats::onnx::wire::{
     Attribute, AttributeValue, Dimension, Graph, Model, Node, Opset, ValueInfo, data_type,
 };
 use depthwise_formats::tflite::wire::{Field, IDENTIFIER, Record, encode};
-use depthwise_formats::{onnx, safetensors, tflite, torch};
+use depthwise_formats::{keras, onnx, safetensors, tflite, torch};
+use hdf5_pure::{AttrValue, FileBuilder};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -163,6 +164,46 @@ fn vast_sparse_tensor() -> Vec<u8> {
     network(vec![vector_of_four(), sparse, vector_of_four()], code, vec![operator])
 }
 
+/// A whole Keras model without weights.
+fn keras_model(layers: &str, output: &str) -> Vec<u8> {
+    let model = format!(
+        r#"{{"class_name":"Functional","config":{{"name":"m","layers":[{INPUT},{layers}],
+        "input_layers":[["x",0,0]],"output_layers":[["{output}",0,0]]}}}}"#
+    );
+    let mut builder = FileBuilder::new();
+    builder.set_attr("model_config", AttrValue::VarLenString(model));
+    builder.finish().unwrap()
+}
+
+const INPUT: &str =
+    r#"{"class_name":"InputLayer","config":{"batch_input_shape":[null,2]},"name":"x"}"#;
+
+/// A layer of one input.
+fn keras_layer(class: &str, name: &str, input: &str) -> String {
+    format!(
+        r#"{{"class_name":"{class}","config":{{}},"name":"{name}","inbound_nodes":[[["{input}",0,0]]]}}"#
+    )
+}
+
+fn many_keras_layers(class: &str) -> Vec<u8> {
+    let layers: Vec<String> =
+        (0..20_000).map(|i| keras_layer(class, &format!("l{i}"), "x")).collect();
+    keras_model(&layers.join(","), "l0")
+}
+
+/// A model with a long name that is called many times.
+fn many_calls_of_a_keras_model() -> Vec<u8> {
+    let name = "n".repeat(250);
+    let inner: Vec<String> = (0..200).map(|i| keras_layer("ReLU", &format!("l{i}"), "x")).collect();
+    let calls = vec![r#"[["x",0,0]]"#; 2_000].join(",");
+    let model = format!(
+        r#"{{"class_name":"Functional","name":"{name}","inbound_nodes":[{calls}],"config":{{
+        "layers":[{INPUT},{}],"input_layers":[["x",0,0]],"output_layers":[["l0",0,0]]}}}}"#,
+        inner.join(",")
+    );
+    keras_model(&model, &name)
+}
+
 #[test]
 fn memory_is_bounded_by_the_file() {
     let read_onnx = |file| onnx::read(file, None);
@@ -179,4 +220,7 @@ fn memory_is_bounded_by_the_file() {
     check("a long custom name", long_custom_name(), tflite::read);
     check("many results", negations(), tflite::read);
     check("a vast sparse tensor", vast_sparse_tensor(), tflite::read);
+    check("unknown layers", many_keras_layers("X"), keras::read);
+    check("small layers", many_keras_layers("ReLU"), keras::read);
+    check("a model called often", many_calls_of_a_keras_model(), keras::read);
 }
