@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
+use depthwise_engine::layers::Op;
 use depthwise_engine::tensor::Hw;
 use depthwise_engine::{DType, DenseWeights, Fusion, Graph, Isa, Model, Options, Session, Shape};
 use depthwise_formats::{FormatError, SaveOptions, Weights};
@@ -270,6 +271,8 @@ pub(crate) struct Classifier {
     /// Three channels first, as ONNX files have them.
     nchw: bool,
     labels: Vec<String>,
+    /// The network ends in a softmax.
+    normalized: bool,
 }
 
 impl Classifier {
@@ -281,14 +284,16 @@ impl Classifier {
         engine: &EngineArgs,
     ) -> Result<Classifier> {
         let (graph, known, name) = network(file)?;
-        let model = Model::from_graph(graph, engine.options())?;
+        let normalized = ends_in_softmax(&graph);
+        // Pictures are given and scores are read as real numbers, whatever the file stores.
+        let model = Model::from_graph(graph.with_real_ports(), engine.options())?;
         let (side, nchw) = picture_input(&model)?;
         let preprocess = preprocessing(&name, model.metadata(), side, preset, known)?;
         let labels = match labels {
             Some(path) => read_labels(path)?,
             None => own_labels(model.metadata()),
         };
-        Ok(Classifier { model, name, preprocess, nchw, labels })
+        Ok(Classifier { model, name, preprocess, nchw, labels, normalized })
     }
 
     /// Name of the model.
@@ -324,7 +329,10 @@ impl Classifier {
         let scores = session.output::<f32>(0)?;
         ensure!(!scores.is_empty(), "{} gives no scores", self.name);
         let sum: f32 = scores.iter().sum();
-        if (sum - 1.0).abs() < 1e-3 && scores.iter().all(|x| (0.0..=1.0).contains(x)) {
+        // Probabilities of eight bits need not sum to 1.
+        if self.normalized
+            || (sum - 1.0).abs() < 1e-3 && scores.iter().all(|x| (0.0..=1.0).contains(x))
+        {
             return Ok(scores.to_vec());
         }
         let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -348,6 +356,21 @@ impl Classifier {
             _ => "?",
         }
     }
+}
+
+/// Whether the first output is a softmax, perhaps of other extents or quantized.
+fn ends_in_softmax(graph: &Graph) -> bool {
+    let mut value = graph.outputs().first().copied();
+    while let Some(node) = value.and_then(|id| graph.producer(id)).map(|id| graph.node(id)) {
+        match &node.op {
+            Op::Softmax(softmax) => return !softmax.log,
+            Op::Quantize(_) | Op::Dequantize(_) | Op::Reshape(_) | Op::Cast(_) => {
+                value = node.inputs.first().copied().flatten();
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The network of a file, or the one that ships with the program; the preset of weights of a known

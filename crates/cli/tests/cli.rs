@@ -163,6 +163,23 @@ fn convert_writes_once_unless_forced() {
 }
 
 #[test]
+fn an_8_bit_network_names_the_cat() {
+    let Some(shared) = depthwise_testkit::shared_dir() else {
+        println!("skipped: no ../shared");
+        return;
+    };
+    let mut command = depthwise();
+    let model = shared.join("models/tflite/mobilenet_v2_1.0_224_uint8_qat.tflite");
+    command.args(["classify", "--json", "--model"]).arg(model);
+    let out = stdout(command.arg(shared.join("models/photos/chelsea.png")));
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let best = &answer["predictions"][0];
+    assert!(best["name"].as_str().unwrap().contains("cat"), "{answer}");
+    let probability = best["probability"].as_f64().unwrap();
+    assert!(probability > 0.2 && probability <= 1.0, "{answer}");
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
     for command in [
         "classify",

@@ -1,16 +1,20 @@
 //! Computes at once what does not depend on the inputs.
 
 use super::{Pass, Rewriter};
-use depthwise_layers::ir::NodeId;
+use depthwise_layers::ir::{NodeId, ValueId};
 use depthwise_layers::{Cast, Op};
 use depthwise_tensor::{DType, Tensor};
+use std::collections::HashSet;
 
 /// Replaces nodes whose operands are all constant by their results: weights that are transposed,
 /// reshaped or cast, constants that are computed with. With known input shapes also everything
 /// that only depends on extents (Shape, Gather, Concat chains before a Reshape).
 ///
 /// Measure: the number of nodes.
-pub(super) struct FoldConstants;
+pub(super) struct FoldConstants {
+    /// Also what is computed from integers that stand for real numbers.
+    pub(super) dequantize: bool,
+}
 
 /// A result up to this size is always computed; a larger one only if it is no larger than twice
 /// its operands, so that a few numbers in a file cannot ask for gigabytes.
@@ -22,7 +26,15 @@ impl Pass for FoldConstants {
     }
 
     fn run(&self, rw: &mut Rewriter<'_>) {
+        let mut kept: HashSet<ValueId> = HashSet::new();
         for id in rw.live_nodes() {
+            let node = rw.node(id);
+            let scaled = matches!(node.op, Op::Dequantize(_))
+                || node.inputs.iter().flatten().any(|input| kept.contains(input));
+            if scaled && !self.dequantize {
+                kept.extend(&node.outputs);
+                continue;
+            }
             let Some(results) = results(rw, id) else { continue };
             if !rw.allow() {
                 return;
@@ -64,7 +76,9 @@ fn results(rw: &Rewriter<'_>, id: NodeId) -> Option<Vec<Tensor>> {
     let args: Vec<_> = operands.iter().map(|t| t.map(depthwise_layers::Arg::constant)).collect();
     let types = layer.infer(&args).ok()?;
     let result: usize = types.iter().map(|ty| ty.bytes()).sum();
-    if result > SMALL_BYTES.max(bytes.saturating_mul(2)) {
+    // Integers of one byte become reals of four.
+    let times = if matches!(node.op, Op::Dequantize(_)) { 4 } else { 2 };
+    if result > SMALL_BYTES.max(bytes.saturating_mul(times)) {
         return None;
     }
     layer.reference(&operands).ok()

@@ -48,14 +48,13 @@ struct Border {
 }
 
 fn border_before(rw: &Rewriter<'_>, id: NodeId) -> Option<Border> {
-    if !matches!(rw.node(id).op, Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::Pool2d(_)) {
-        return None;
-    }
+    with_padding(&rw.node(id).op, Pad2d::ZERO)?;
+    let zero = zero_of(&rw.node(id).op);
     let x = rw.input(id, 0)?;
     let (before, node) = rw.producer(x)?;
     match &node.op {
         Op::Pad(_) => {
-            let (inner, pads) = zero_border(rw, before)?;
+            let (inner, pads) = zero_border(rw, before, zero)?;
             Some(Border { inner, pad: spatial(pads)?, perm: None })
         }
         Op::Transpose(transpose) => {
@@ -69,7 +68,7 @@ fn border_before(rw: &Rewriter<'_>, id: NodeId) -> Option<Border> {
             if !matches!(pad.op, Op::Pad(_)) || !windows || rw.is_output(x) {
                 return None;
             }
-            let (inner, pads) = zero_border(rw, pad_node)?;
+            let (inner, pads) = zero_border(rw, pad_node, zero)?;
             let pads: Vec<_> = transpose
                 .perm
                 .iter()
@@ -81,15 +80,21 @@ fn border_before(rw: &Rewriter<'_>, id: NodeId) -> Option<Border> {
     }
 }
 
+/// What stands for zero in what a window reads.
+fn zero_of(op: &Op) -> i32 {
+    match op {
+        Op::QConv2d(conv) => conv.input_zero,
+        Op::QDepthwiseConv2d(conv) => conv.input_zero,
+        _ => 0,
+    }
+}
+
 /// The input of a Pad, and how many zeros it adds before and after each of the four axes.
-fn zero_border(rw: &Rewriter<'_>, id: NodeId) -> Option<(ValueId, Vec<(usize, usize)>)> {
+fn zero_border(rw: &Rewriter<'_>, id: NodeId, zero: i32) -> Option<(ValueId, Vec<(usize, usize)>)> {
     let Op::Pad(pad) = &rw.node(id).op else { return None };
     let zero = match rw.input(id, 2) {
-        None => true,
-        Some(value) => {
-            let value = rw.constant(value)?;
-            value.dtype().is_float() && value.to_f64().iter().all(|&v| v == 0.0)
-        }
+        None => zero == 0,
+        Some(value) => rw.constant(value)?.to_f64().iter().all(|&v| v == f64::from(zero)),
     };
     if pad.mode != PadMode::Constant || !zero {
         return None;
@@ -126,6 +131,8 @@ fn with_padding(op: &Op, more: Pad2d) -> Option<Op> {
     match &mut op {
         Op::Conv2d(conv) => conv.padding = widened(conv.padding, more)?,
         Op::DepthwiseConv2d(conv) => conv.padding = widened(conv.padding, more)?,
+        Op::QConv2d(q) => q.conv.padding = widened(q.conv.padding, more)?,
+        Op::QDepthwiseConv2d(q) => q.conv.padding = widened(q.conv.padding, more)?,
         Op::Pool2d(pool) => {
             let PoolKind::Average { include_pad } = pool.kind else { return None };
             let padding = widened(pool.padding, more)?;

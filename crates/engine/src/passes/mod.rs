@@ -2,7 +2,8 @@
 //!
 //! [`prepare`] runs once, at load, when input extents may be free; [`specialize`] runs on a clone
 //! of the prepared graph for every new set of input shapes. Both run the passes of a list
-//! ([`PREPARE`], [`SPECIALIZE`]) in order, over and over, until none finds anything more to do.
+//! ([`PREPARE`], [`SPECIALIZE`]) in order, over and over, until none finds anything more to do. Before
+//! that, quantized graphs go through those of [`QUANTIZED`].
 //!
 //! Rules for a pass:
 //! - It stops by itself: every rewrite lowers some measure that none of its rewrites raises. The
@@ -18,6 +19,7 @@ mod fold_channel_affine;
 mod fold_constants;
 mod fold_input_affine;
 mod fold_pad;
+mod fold_quantized;
 mod fuse_activation;
 mod fuse_residual;
 mod merge_reshapes;
@@ -56,9 +58,20 @@ pub trait Pass: Sync {
     }
 }
 
+/// The passes at load over a graph with quantized operations, before all others: what they need, and
+/// no more, since others would take weights apart that integer layers want whole.
+pub static QUANTIZED: &[&dyn Pass] = &[
+    &fold_constants::FoldConstants { dequantize: false },
+    &remove_identities::RemoveIdentities,
+    &push_transposes::PushTransposes,
+    &fuse_activation::FuseActivation,
+    &fold_quantized::FoldQuantized,
+    &fold_pad::FoldPad,
+];
+
 /// The passes at load, in order.
 pub static PREPARE: &[&dyn Pass] = &[
-    &fold_constants::FoldConstants,
+    &fold_constants::FoldConstants { dequantize: true },
     &remove_identities::RemoveIdentities,
     &share_subexpressions::ShareSubexpressions,
     &push_transposes::PushTransposes,
@@ -76,7 +89,7 @@ pub static PREPARE: &[&dyn Pass] = &[
 
 /// The passes at plan time, in order.
 pub static SPECIALIZE: &[&dyn Pass] = &[
-    &fold_constants::FoldConstants,
+    &fold_constants::FoldConstants { dequantize: true },
     &remove_identities::RemoveIdentities,
     &share_subexpressions::ShareSubexpressions,
     &push_transposes::PushTransposes,
@@ -138,14 +151,30 @@ pub fn prepare(graph: &mut Graph, options: &PassOptions) -> PassReport {
     let mut report = PassReport::default();
     let mut left = options.limit().unwrap_or(usize::MAX);
     graph.sort();
+    if fold_quantized::is_quantized(graph) && options.runs(fold_quantized::FoldQuantized.name()) {
+        prepare_with(QUANTIZED, graph, options, &mut left, &mut report);
+    }
+    prepare_with(PREPARE, graph, options, &mut left, &mut report);
+    graph.release_unused_constants();
+    report
+}
+
+/// Runs the passes of a list until none finds anything more to do.
+fn prepare_with(
+    passes: &[&'static dyn Pass],
+    graph: &mut Graph,
+    options: &PassOptions,
+    left: &mut usize,
+    report: &mut PassReport,
+) {
     // Where no extent is free, everything is known already. A graph that does not fit together
     // says so when it is planned.
     let infer = |graph: &Graph| infer_types(graph, &fixed_shapes(graph)?).ok();
     let mut types = infer(graph);
     for _ in 0..MAX_ROUNDS {
         let before = report.total();
-        for pass in PREPARE.iter().filter(|pass| options.runs(pass.name())) {
-            let rewrites = run(*pass, graph, types.as_ref(), &mut left);
+        for pass in passes.iter().filter(|pass| options.runs(pass.name())) {
+            let rewrites = run(*pass, graph, types.as_ref(), left);
             report.add(pass.name(), rewrites);
             if rewrites > 0 {
                 types = infer(graph);
@@ -155,8 +184,6 @@ pub fn prepare(graph: &mut Graph, options: &PassOptions) -> PassReport {
             break;
         }
     }
-    graph.release_unused_constants();
-    report
 }
 
 /// Simplifies a graph for inputs of these shapes (one per graph input, in order), and finds the

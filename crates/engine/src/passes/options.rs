@@ -1,6 +1,6 @@
 //! Which passes run, and how far.
 
-use super::{PREPARE, Pass, SPECIALIZE};
+use super::{PREPARE, Pass, QUANTIZED, SPECIALIZE};
 use std::collections::BTreeSet;
 
 /// Switches of the passes. By default all run, without a limit.
@@ -78,7 +78,8 @@ impl PassOptions {
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
-    PREPARE.iter().chain(SPECIALIZE).map(|pass: &&dyn Pass| pass.name())
+    let all = QUANTIZED.iter().chain(PREPARE).chain(SPECIALIZE);
+    all.map(|pass: &&dyn Pass| pass.name())
 }
 
 #[cfg(test)]

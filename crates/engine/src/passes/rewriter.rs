@@ -282,7 +282,12 @@ impl<'g> Rewriter<'g> {
         let widest =
             || node.inputs.iter().flatten().try_fold(0, |n, &v| Some(n.max(self.rank(v)?)));
         match &node.op {
-            Op::Conv2d(_) | Op::DepthwiseConv2d(_) | Op::Pool2d(_) => Some(4),
+            Op::Conv2d(_)
+            | Op::DepthwiseConv2d(_)
+            | Op::Pool2d(_)
+            | Op::QConv2d(_)
+            | Op::QDepthwiseConv2d(_)
+            | Op::QPool2d(_) => Some(4),
             Op::Transpose(transpose) => Some(transpose.perm.len()),
             Op::Flatten(_) => Some(2),
             Op::ShapeOf(_) | Op::Range(_) => Some(1),
@@ -291,20 +296,27 @@ impl<'g> Rewriter<'g> {
             | Op::Cast(_)
             | Op::Concat(_)
             | Op::Dense(_)
+            | Op::Dequantize(_)
             | Op::PRelu(_)
             | Op::Pad(_)
+            | Op::QDense(_)
+            | Op::QLookup(_)
+            | Op::QResize(_)
+            | Op::QSoftmax(_)
+            | Op::Quantize(_)
             | Op::Resize(_)
             | Op::Slice(_)
             | Op::Softmax(_)
             | Op::Tile(_)
             | Op::Unary(_) => of(0).filter(|_| position == 0),
             Op::Split(_) => of(0),
-            Op::Binary(_) | Op::Select(_) => widest(),
+            Op::Binary(_) | Op::QBinary(_) | Op::Select(_) => widest(),
             Op::Expand(_) => Some(of(0)?.max(list(1)?)),
             Op::Reshape(_) | Op::ConstantOfShape(_) => {
                 list(if matches!(node.op, Op::Reshape(_)) { 1 } else { 0 })
             }
             Op::Gather(_) => (of(0)? + of(1)?).checked_sub(1),
+            Op::QMean(mean) if mean.keep_dims => of(0),
             Op::Reduce(reduce) if reduce.keep_dims => of(0),
             Op::Reduce(reduce) if reduce.axes.is_empty() => Some(0),
             Op::Reduce(reduce) => of(0)?.checked_sub(reduce.axes.len()),

@@ -197,9 +197,25 @@ impl Builder<'_> {
     /// An `f32` value as an operand whose rows start on whole vectors; copied where it is not.
     pub(crate) fn padded_arg(&mut self, id: ValueId) -> Result<Arg, LowerError> {
         self.need_f32(id)?;
-        let Some(place) = self.places[id.index()] else {
-            return self.padded_constant(id);
-        };
+        match self.places[id.index()] {
+            Some(place) => self.padded_place(id, place, 4),
+            None => self.padded_constant(id),
+        }
+    }
+
+    /// As [`Builder::padded_arg`], of a value of one byte per element that is not constant.
+    pub(crate) fn padded_bytes(&mut self, id: ValueId) -> Result<Arg, LowerError> {
+        let ty = self.ty(id);
+        let place = self.places[id.index()].filter(|_| ty.dtype.size_bytes() == 1);
+        let place = place.ok_or_else(|| {
+            let name = &self.graph.value(id).name;
+            LowerError::Unsupported(format!("\"{name}\" is a constant or {}, not bytes", ty.dtype))
+        })?;
+        self.padded_place(id, place, 1)
+    }
+
+    /// A place, or a copy whose rows start on whole vectors.
+    fn padded_place(&mut self, id: ValueId, place: Place, size: usize) -> Result<Arg, LowerError> {
         if place.view.rows().is_vector_padded() {
             return Ok(Arg { operand: Operand::Buf(place.buf), view: place.view });
         }
@@ -207,8 +223,8 @@ impl Builder<'_> {
             Some(copy) => *copy,
             None => {
                 let view = View::padded(place.view.shape);
-                let op = CopyRows::new(4, place.view.rows(), view.rows(), self.choices.threads)?;
-                let buf = self.new_buffer(view.rows().len() * 4);
+                let op = CopyRows::new(size, place.view.rows(), view.rows(), self.choices.threads)?;
+                let buf = self.new_buffer(view.rows().len() * size);
                 let input = Arg { operand: Operand::Buf(place.buf), view: place.view };
                 self.push_draft("Copy", Arc::new(op), None, &[&input], &[(buf, view)]);
                 let copy = Place { buf, view };
@@ -243,11 +259,11 @@ impl Builder<'_> {
         Err(LowerError::Unsupported(format!("\"{name}\" is {}, not f32", ty.dtype)))
     }
 
-    /// A fresh buffer for a result, `f32` padded and anything else dense.
+    /// A fresh buffer for a result, `f32`, `i8` and `u8` padded and anything else dense.
     pub(crate) fn output(&mut self, id: ValueId) -> (BufId, View) {
         let ty = self.ty(id);
         let view = match ty.dtype {
-            DType::F32 => View::padded(ty.shape),
+            DType::F32 | DType::I8 | DType::U8 => View::padded(ty.shape),
             _ => View::dense(ty.shape),
         };
         self.output_in(id, view)
@@ -260,7 +276,7 @@ impl Builder<'_> {
         let reads = |node: &&Node| node.inputs.contains(&Some(id));
         let as_picture = |node: &Node| {
             let place = node.inputs.iter().rposition(|&input| input == Some(id));
-            matches!(node.op, Op::Conv2d(_)) && place == Some(0)
+            matches!(node.op, Op::Conv2d(_) | Op::QConv2d(_)) && place == Some(0)
         };
         if !few
             || self.graph.outputs().contains(&id)
@@ -281,6 +297,12 @@ impl Builder<'_> {
     pub(crate) fn temporary(&mut self, shape: Shape) -> (BufId, View) {
         let view = View::padded(shape);
         (self.new_buffer(view.rows().len() * 4), view)
+    }
+
+    /// A buffer for bytes that only the steps of one node see.
+    pub(crate) fn temporary_bytes(&mut self, shape: Shape) -> (BufId, View) {
+        let view = View::padded(shape);
+        (self.new_buffer(view.rows().len()), view)
     }
 
     /// Lets `id` be the same memory as `arg`, under its own shape.

@@ -3,9 +3,13 @@
 use super::Builder;
 use crate::error::LowerError;
 use depthwise_kernels::conv2d::PackedConvF32;
+use depthwise_kernels::conv2d_qs8::PackedConvQs8;
 use depthwise_kernels::dense_f16::PackedDenseF16;
 use depthwise_kernels::dwconv_f32::PackedDwF32;
+use depthwise_kernels::dwconv_qs8::PackedDwQs8;
 use depthwise_kernels::gemm_f32::PackedGemmF32;
+use depthwise_kernels::gemm_qs8::PackedGemmQs8;
+use depthwise_kernels::quant::{QWeights, Weights8};
 use depthwise_kernels::{Cpu, KernelError};
 use depthwise_layers::ir::{Def, Graph, Value, ValueId};
 use depthwise_tensor::buf::AllocError;
@@ -19,6 +23,8 @@ use std::sync::Arc;
 pub(crate) struct PackKey {
     pub weight: ValueId,
     pub bias: Option<ValueId>,
+    /// Zero points of integer weights.
+    pub zeros: Option<ValueId>,
 }
 
 #[derive(Clone, Debug)]
@@ -27,6 +33,9 @@ pub(crate) enum Packed {
     DenseF16(Arc<PackedDenseF16>),
     Conv(Arc<PackedConvF32>),
     Depthwise(Arc<PackedDwF32>),
+    GemmQ(Arc<PackedGemmQs8>),
+    ConvQ(Arc<PackedConvQs8>),
+    DepthwiseQ(Arc<PackedDwQs8>),
 }
 
 /// Packed weights of the constants of a prepared graph. Packing depends on the weight and the CPU
@@ -62,6 +71,9 @@ impl Packs {
             Packed::DenseF16(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Conv(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Depthwise(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+            Packed::GemmQ(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+            Packed::ConvQ(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+            Packed::DepthwiseQ(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
         }
         .transpose()?;
         Ok(packed)
@@ -78,6 +90,9 @@ impl Packs {
             Packed::DenseF16(p) => p.bytes(),
             Packed::Conv(p) => p.bytes(),
             Packed::Depthwise(p) => p.bytes(),
+            Packed::GemmQ(p) => p.bytes(),
+            Packed::ConvQ(p) => p.bytes(),
+            Packed::DepthwiseQ(p) => p.bytes(),
         };
         self.map.values().map(bytes).sum()
     }
@@ -92,8 +107,7 @@ impl Builder<'_> {
         bias: Option<ValueId>,
         pack: impl FnOnce(&Cpu, &[f32], Option<&[f32]>) -> Result<Packed, KernelError>,
     ) -> Result<Packed, LowerError> {
-        let key = PackKey { weight, bias };
-        let ids = || [Some(weight), bias].into_iter().flatten();
+        let key = PackKey { weight, bias, zeros: None };
         let packed = match self.packs.get(&key) {
             Some(packed) => packed.clone(),
             None => {
@@ -103,6 +117,43 @@ impl Builder<'_> {
                 self.packs.settle(pack(&self.cpu, &weight, bias.as_deref())?)?
             }
         };
+        self.keep(key, &packed);
+        Ok(packed)
+    }
+
+    /// As [`Builder::packed`], of integer weights with their bias and zero points.
+    pub(crate) fn packed_integers(
+        &mut self,
+        weight: ValueId,
+        bias: Option<ValueId>,
+        zeros: Option<ValueId>,
+        pack: impl FnOnce(&Cpu, &QWeights<'_>) -> Result<Packed, KernelError>,
+    ) -> Result<Packed, LowerError> {
+        let key = PackKey { weight, bias, zeros };
+        let packed = match self.packs.get(&key) {
+            Some(packed) => packed.clone(),
+            None => {
+                let w = self.need_constant(weight)?;
+                let weights = match w.data::<i8>() {
+                    Ok(w) => Weights8::I8(w),
+                    Err(_) => Weights8::U8(w.data::<u8>()?),
+                };
+                let list = |id: Option<ValueId>| -> Result<Option<&[i32]>, LowerError> {
+                    id.map(|id| Ok(self.need_constant(id)?.data::<i32>()?)).transpose()
+                };
+                let (bias, zeros) = (list(bias)?, list(zeros)?);
+                let weights = QWeights { weights, zero_points: zeros.unwrap_or(&[]), bias };
+                let packed = pack(&self.cpu, &weights)?;
+                self.packs.settle(packed)?
+            }
+        };
+        self.keep(key, &packed);
+        Ok(packed)
+    }
+
+    /// Remembers packed weights for other plans, and drops the constants that nothing else reads.
+    fn keep(&mut self, key: PackKey, packed: &Packed) {
+        let ids = || [Some(key.weight), key.bias, key.zeros].into_iter().flatten();
         if ids().all(|id| id.index() < self.stable) {
             self.packs.insert(key, packed.clone());
         }
@@ -115,6 +166,5 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok(packed)
     }
 }

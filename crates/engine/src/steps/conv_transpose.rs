@@ -84,7 +84,7 @@ pub(super) fn conv_transpose2d(
             let op = conv2d::operator(weights, spec, b.threads())?;
             b.push_dyn(op, &[&x], &[deep]);
         }
-        Packed::Depthwise(_) | Packed::DenseF16(_) => return Err(shared_weight()),
+        _ => return Err(shared_weight()),
     }
     let deep = Arg { operand: Operand::Buf(deep.0), view: deep.1 };
     let wide = Nhwc { h: geometry.output.h * block.h, w: geometry.output.w * block.w, ..out };

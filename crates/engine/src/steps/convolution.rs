@@ -59,7 +59,7 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
                 b.push_dyn(op, &inputs, &[(buf, view)]);
             }
         }
-        Packed::Depthwise(_) | Packed::DenseF16(_) => return Err(shared_weight()),
+        _ => return Err(shared_weight()),
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod elementwise;
 mod gradient;
 mod movement;
 mod pool;
+mod quantized;
 mod reduce;
 mod resize;
 mod softmax;
@@ -29,6 +30,7 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::ConvTranspose2d(layer) => conv_transpose::conv_transpose2d(b, node, layer),
         Op::Dense(layer) if streams_weights(b, node) => gradient::dense(b, node, layer),
         Op::Dense(layer) => dense::dense(b, node, layer),
+        Op::Dequantize(_) => quantized::dequantize(b, node),
         Op::DepthToSpace(layer) => movement::depth_to_space(b, node, layer),
         Op::DepthwiseConv2d(layer) if streams_weights(b, node) => {
             gradient::depthwise(b, node, layer)
@@ -43,6 +45,16 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::PRelu(_) => elementwise::prelu(b, node),
         Op::Pad(layer) => movement::pad(b, node, layer),
         Op::Pool2d(layer) => pool::pool(b, node, layer),
+        Op::QBinary(layer) => quantized::binary(b, node, layer),
+        Op::QConv2d(layer) => quantized::conv2d(b, node, layer),
+        Op::QDense(layer) => quantized::dense(b, node, layer),
+        Op::QDepthwiseConv2d(layer) => quantized::depthwise(b, node, layer),
+        Op::QLookup(_) => quantized::lookup(b, node),
+        Op::QMean(layer) => quantized::mean(b, node, layer),
+        Op::QPool2d(layer) => quantized::pool(b, node, layer),
+        Op::QResize(layer) => quantized::resize(b, node, layer),
+        Op::QSoftmax(layer) => quantized::softmax(b, node, layer),
+        Op::Quantize(layer) => quantized::quantize(b, node, layer),
         Op::Reduce(layer) => reduce::reduce(b, node, layer),
         Op::Resize(layer) => resize::resize(b, node, layer),
         Op::Select(_) => elementwise::select(b, node),

@@ -6,10 +6,14 @@ use crate::plan::Builder;
 use depthwise_kernels::pool::{self, PoolF32, PoolSpec};
 use depthwise_layers::ir::Node;
 use depthwise_layers::{Pool2d, PoolKind};
+use depthwise_tensor::DType;
 
 pub(super) fn pool(b: &mut Builder<'_>, node: &Node, layer: &Pool2d) -> Result<(), LowerError> {
     let x = operand(node, 0)?;
     let geometry = layer.geometry(b.shape(x))?;
+    if matches!(b.ty(x).dtype, DType::I8 | DType::U8) {
+        return super::quantized::max_pool(b, node, geometry);
+    }
     let kind = match layer.kind {
         PoolKind::Max => pool::PoolKind::Max,
         PoolKind::Average { include_pad } => pool::PoolKind::Average { include_pad },

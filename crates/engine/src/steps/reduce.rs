@@ -42,7 +42,7 @@ pub(super) fn arg_extreme(
 ) -> Result<(), LowerError> {
     let x = operand(node, 0)?;
     let axis = axis(&b.shape(x), layer.axis)?;
-    let x = b.padded_arg(x)?;
+    let x = super::quantized::as_floats(b, x)?;
     let (buf, out) = b.output(node.outputs[0]);
     let op =
         ArgF32::new(b.cpu(), layer.largest, layer.select_last, x.view, axis, out, b.threads())?;

@@ -7,7 +7,7 @@ use depthwise_kernels::layout::{CopyElements, Permute, View};
 use depthwise_kernels::resize::{AxisTaps, ResizeF32, ResizeSpec};
 use depthwise_layers::ir::Node;
 use depthwise_layers::{LayerError, Resize, ResizeAxis};
-use depthwise_tensor::{Nhwc, Shape};
+use depthwise_tensor::{DType, Nhwc, Shape};
 
 pub(super) fn resize(b: &mut Builder<'_>, node: &Node, layer: &Resize) -> Result<(), LowerError> {
     let (x, out) = (operand(node, 0)?, node.outputs[0]);
@@ -17,6 +17,12 @@ pub(super) fn resize(b: &mut Builder<'_>, node: &Node, layer: &Resize) -> Result
     let axes = layer.resolve(&b.shape(x), sizes.as_deref(), scales.as_deref())?;
     let mut changed: Vec<usize> = (0..axes.len()).filter(|&i| !axes[i].is_identity()).collect();
     let last_row = axes.len().saturating_sub(3);
+    if axes.len() == 4
+        && matches!(b.ty(x).dtype, DType::I8 | DType::U8)
+        && changed.iter().all(|axis| [1, 2].contains(axis))
+    {
+        return super::quantized::nearest(b, node, layer, &[axes[1], axes[2]]);
+    }
     if axes.len() >= 3 && changed.iter().all(|i| (last_row..last_row + 2).contains(i)) {
         // The axes of a picture: no other order is needed.
         let x = b.padded_arg(x)?;
@@ -116,7 +122,7 @@ fn picture(
     Ok(())
 }
 
-fn taps(layer: &Resize, axis: Option<&ResizeAxis>) -> AxisTaps {
+pub(super) fn taps(layer: &Resize, axis: Option<&ResizeAxis>) -> AxisTaps {
     let Some(axis) = axis else {
         return AxisTaps { taps: 1, index: vec![0], weight: vec![1.0] };
     };

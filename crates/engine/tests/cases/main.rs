@@ -5,6 +5,7 @@ mod activation;
 mod convolution;
 mod files;
 mod pooling;
+mod quantized;
 mod transposes;
 
 use depthwise_engine::formats::onnx::{self, wire};

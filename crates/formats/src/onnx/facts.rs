@@ -70,6 +70,8 @@ fn result_dtype(op: &Op, of: &impl Fn(usize) -> Facts) -> Option<DType> {
             _ => of(0).dtype.or(of(1).dtype),
         },
         Op::Cast(cast) => Some(cast.to),
+        Op::Quantize(quantize) => Some(quantize.dtype),
+        Op::Dequantize(_) => Some(DType::F32),
         Op::ShapeOf(_) | Op::ArgExtreme(_) => Some(DType::I64),
         Op::ConstantOfShape(fill) => Some(fill.value.dtype()),
         Op::Select(_) => of(1).dtype.or(of(2).dtype),

@@ -24,23 +24,6 @@ pub enum TfliteError {
     /// Operators that cannot be imported: all of them. Nothing was built.
     #[error("{} of the model's operators are not supported:{}", .0.len(), list(.0))]
     Unsupported(Vec<UnsupportedOperator>),
-    /// A network that computes in integers, all of whose operators are known.
-    #[error(
-        "quantized networks are not run yet: {operators} operators work on integers, the first on \
-         tensor \"{tensor}\" ({dtype}, scale {scale}, zero point {zero_point})"
-    )]
-    Quantized {
-        /// Operators that work on integers that stand for real numbers.
-        operators: usize,
-        /// The first such tensor.
-        tensor: String,
-        /// Its element type.
-        dtype: String,
-        /// Its (first) scale.
-        scale: f32,
-        /// Its (first) zero point.
-        zero_point: i64,
-    },
     /// A part of the format that is not supported.
     #[error("not supported: {0}")]
     Feature(String),

@@ -9,7 +9,7 @@ use super::variable::Variables;
 use super::wire;
 use bytes::Bytes;
 use depthwise_layers::ir::{Dim, Graph, InputType, ValueId};
-use depthwise_layers::{Activate, Activation, Arg, Cast, Op, TensorType};
+use depthwise_layers::{Activate, Activation, Arg, Cast, Dequantize, Op, Quantize, TensorType};
 use depthwise_tensor::{DType, Tensor};
 use std::collections::{HashMap, HashSet};
 
@@ -34,9 +34,6 @@ pub(super) fn import(
     if !unsupported.is_empty() {
         return Err(TfliteError::Unsupported(unsupported));
     }
-    if let Some((first, operators)) = importer.quantized {
-        return Err(importer.quantized_error(first, operators));
-    }
     importer.finish()
 }
 
@@ -47,6 +44,8 @@ enum Slot {
     Undefined,
     /// A value of the graph.
     Value(ValueId),
+    /// Integers that stand for real numbers, and these once something has asked for them.
+    Quantized { stored: ValueId, real: Option<ValueId> },
     /// Constant elements that stand for real numbers in a narrower form, of this tensor.
     Narrow(Tensor, usize),
     /// It depends on an operator that was not imported.
@@ -75,9 +74,6 @@ pub(super) struct Importer<'m> {
     derived: HashMap<ValueId, Derived>,
     /// Some extent of an input is free.
     pub(super) has_free: bool,
-    /// The first tensor of integers that stand for real numbers, and how many operators read or
-    /// write such.
-    quantized: Option<(usize, usize)>,
 }
 
 impl<'m> Importer<'m> {
@@ -98,12 +94,11 @@ impl<'m> Importer<'m> {
             variables: Variables::default(),
             derived: HashMap::new(),
             has_free: false,
-            quantized: None,
         };
         let mut names = HashSet::new();
         for input in network.inputs.iter() {
             let index = importer.index(input, || "the list of inputs".into())?;
-            if matches!(importer.slots[index], Slot::Value(_)) {
+            if !matches!(importer.slots[index], Slot::Undefined) {
                 return Err(importer.tensor_error(index, "it is an input twice".into()));
             }
             let mut name = network.tensors[index].name.clone().into_owned();
@@ -152,7 +147,10 @@ impl<'m> Importer<'m> {
         let declared = InputType { dtype: ty.dtype, dims: dims.collect() };
         self.has_free |= declared.shape().is_none();
         let id = self.add_input(name, declared, ty);
-        self.slots[index] = Slot::Value(id);
+        self.slots[index] = match is_quantized(&self.network.tensors[index]) {
+            true => Slot::Quantized { stored: id, real: None },
+            false => Slot::Value(id),
+        };
         Ok(())
     }
 
@@ -188,19 +186,14 @@ impl<'m> Importer<'m> {
         }
         let name = self.operator_name(index, operator);
         let first_new = self.graph.values().len();
-        match self.convert(index, operator, &name, folds) {
-            Ok(values) => {
-                for (&tensor, value) in results.iter().zip(values) {
-                    self.bind(tensor, value, first_new);
-                }
-                return Ok(());
-            }
+        let converted = self.convert(index, operator, &name, folds).and_then(|values| {
+            let mut all = results.iter().zip(values);
+            all.try_for_each(|(&tensor, value)| self.bind(tensor, value, first_new))
+        });
+        match converted {
+            Ok(()) => return Ok(()),
             Err(Fail::Error(error)) => return Err(error),
             Err(Fail::Poisoned) => {}
-            Err(Fail::Quantized(tensor)) => {
-                let (first, count) = self.quantized.unwrap_or((tensor, 0));
-                self.quantized = Some((first, count + 1));
-            }
             Err(Fail::Unsupported(reason)) => unsupported.push(UnsupportedOperator {
                 index,
                 op: ops::kind(self.model, operator),
@@ -232,34 +225,82 @@ impl<'m> Importer<'m> {
         folds: &ops::Folds,
     ) -> Result<Vec<Option<ValueId>>, Fail> {
         let convert = ops::find(self.model, operator, self.custom)?;
-        // A result of integers that stand for real numbers; operands are looked at when read.
-        let is_real = |tensor: i32| {
-            let index = usize::try_from(tensor).ok()?;
-            is_quantized(self.network.tensors.get(index)?).then_some(index)
-        };
-        let quantized = operator.outputs.iter().find_map(is_real);
-        let read = operator.inputs.iter().filter_map(is_real);
-        let constant = |i: usize| {
-            self.constants.has(&self.network.tensors[i])
-                || matches!(self.slots[i], Slot::Narrow(..))
-        };
-        let mut read = read.filter(|&i| !constant(i));
-        if let Some(tensor) = quantized.or_else(|| read.next()) {
-            return Err(Fail::Quantized(tensor));
-        }
         let fold = folds.of(index);
         let mut context = Context::new(self, operator, index, name, fold);
         convert.run(&mut context)
     }
 
     /// Gives a tensor of the file its value. One that was there before keeps its own name.
-    fn bind(&mut self, tensor: usize, value: Option<ValueId>, first_new: usize) {
+    fn bind(
+        &mut self,
+        tensor: usize,
+        value: Option<ValueId>,
+        first_new: usize,
+    ) -> Result<(), Fail> {
         // `None`: the converter has filled the slot.
-        let Some(value) = value else { return };
-        if value.index() >= first_new && self.graph.producer(value).is_some() {
-            self.graph.rename_value(value, self.network.tensors[tensor].name.clone());
+        let Some(value) = value else { return Ok(()) };
+        let source = &self.network.tensors[tensor];
+        if is_quantized(source) && self.ty(value).dtype == DType::F32 {
+            let stored = self.quantize(tensor, value)?;
+            self.slots[tensor] = Slot::Quantized { stored, real: None };
+            return Ok(());
         }
-        self.slots[tensor] = Slot::Value(value);
+        if value.index() >= first_new && self.graph.producer(value).is_some() {
+            self.graph.rename_value(value, source.name.clone());
+        }
+        // What a variable keeps are the integers themselves.
+        self.slots[tensor] = match is_quantized(source) {
+            true => Slot::Quantized { stored: value, real: None },
+            false => Slot::Value(value),
+        };
+        Ok(())
+    }
+
+    /// Adds the integers of a quantized result, under its name.
+    fn quantize(&mut self, tensor: usize, real: ValueId) -> Result<ValueId, Fail> {
+        let source = &self.network.tensors[tensor];
+        let ty = self.ty(real);
+        let (Some(dtype), Some(quantization)) = (tensor::dtype(source.dtype), source.quantization)
+        else {
+            return Err(Fail::Unsupported("its result has no scale".into()));
+        };
+        let (scale, zero, axis) = match tensor::scales(&ty.shape, &quantization) {
+            Ok(scales) => scales,
+            Err(reason) => return Err(self.tensor_error(tensor, reason).into()),
+        };
+        let name = source.name.clone();
+        let inputs = [
+            Some(real),
+            Some(self.add_const(&format!("{name}.scale"), scale)),
+            zero.map(|zero| self.add_const(&format!("{name}.zero_point"), zero)),
+        ];
+        Ok(self.add_node(&name, Quantize { dtype, axis }.into(), &inputs)?[0])
+    }
+
+    /// Adds the real numbers that integers of a tensor, perhaps under other extents, stand for.
+    pub(super) fn dequantize(&mut self, tensor: usize, stored: ValueId) -> Result<ValueId, Fail> {
+        let source = &self.network.tensors[tensor];
+        let (stored_ty, quantization) = (self.ty(stored), source.quantization.unwrap_or_default());
+        if quantization.scale.is_empty() {
+            let reason = format!("{} without a scale", stored_ty.dtype);
+            return Err(self.tensor_error(tensor, reason).into());
+        }
+        let own = match tensor::shape(source) {
+            Ok(shape) => shape,
+            Err(reason) => return Err(self.tensor_error(tensor, reason).into()),
+        };
+        // Axes count from the end, so that a leading 1 may be gone.
+        let (scale, zero, axis) = match tensor::scales(&own, &quantization) {
+            Ok(scales) => scales,
+            Err(reason) => return Err(self.tensor_error(tensor, reason).into()),
+        };
+        let name = source.name.clone();
+        let inputs = [
+            Some(stored),
+            Some(self.add_const(&format!("{name}.scale"), scale)),
+            zero.map(|zero| self.add_const(&format!("{name}.zero_point"), zero)),
+        ];
+        Ok(self.add_node(&format!("{name}.real"), Dequantize { axis }.into(), &inputs)?[0])
     }
 
     /// Lets a tensor stand for constant elements in a narrower form, those of `source`.
@@ -271,7 +312,9 @@ impl<'m> Importer<'m> {
     pub(super) fn stored(&mut self, index: usize) -> Result<Option<Tensor>, Fail> {
         match &self.slots[index] {
             Slot::Narrow(tensor, _) => return Ok(Some(tensor.clone())),
-            Slot::Value(value) => return Ok(self.graph.constant(*value).cloned()),
+            Slot::Value(value) | Slot::Quantized { stored: value, .. } => {
+                return Ok(self.graph.constant(*value).cloned());
+            }
             Slot::Poisoned => return Err(Fail::Poisoned),
             Slot::Undefined => {}
         }
@@ -288,9 +331,17 @@ impl<'m> Importer<'m> {
         }
     }
 
-    /// The value of a tensor, real numbers as `f32`.
-    pub(super) fn value(&mut self, index: usize, reader: &str) -> Result<ValueId, Fail> {
-        if let Slot::Value(value) = self.slots[index] {
+    /// The tensor whose scales those of another are.
+    pub(super) fn scale_source(&self, index: usize) -> usize {
+        match self.slots[index] {
+            Slot::Narrow(_, source) => source,
+            _ => index,
+        }
+    }
+
+    /// The value of a tensor as the file has it: integers that stand for real numbers stay so.
+    pub(super) fn raw(&mut self, index: usize, reader: &str) -> Result<ValueId, Fail> {
+        if let Slot::Value(value) | Slot::Quantized { stored: value, .. } = self.slots[index] {
             return Ok(value);
         }
         let Some(stored) = self.stored(index)? else {
@@ -306,25 +357,43 @@ impl<'m> Importer<'m> {
                 tensor: format!("{index} \"{}\"", source.name),
             }));
         };
-        let source = match self.slots[index] {
-            Slot::Narrow(_, source) => source,
-            _ => index,
-        };
-        let quantization = self.network.tensors[source].quantization.as_ref();
         let narrow = matches!(self.slots[index], Slot::Narrow(..));
-        let real = narrow || is_quantized(&self.network.tensors[source]);
-        let tensor = if real && stored.dtype() != DType::F32 {
-            match self.constants.real(&stored, quantization)? {
+        let source = self.scale_source(index);
+        let quantized = narrow || is_quantized(&self.network.tensors[source]);
+        let name = self.network.tensors[index].name.clone();
+        if stored.dtype().is_int() && quantized {
+            let stored = self.add_const(&name, stored);
+            self.slots[index] = Slot::Quantized { stored, real: None };
+            // The scales may be those of another tensor, of which nothing remembers later.
+            let real = Some(self.dequantize(source, stored)?);
+            self.slots[index] = Slot::Quantized { stored, real };
+            return Ok(stored);
+        }
+        let tensor = if narrow && stored.dtype() != DType::F32 {
+            match self.constants.real(&stored)? {
                 Ok(tensor) => tensor,
                 Err(reason) => return Err(self.tensor_error(index, reason).into()),
             }
         } else {
             stored
         };
-        let name = self.network.tensors[index].name.clone();
         let id = self.add_const(&name, tensor);
         self.slots[index] = Slot::Value(id);
         Ok(id)
+    }
+
+    /// The value of a tensor, real numbers as `f32`.
+    pub(super) fn value(&mut self, index: usize, reader: &str) -> Result<ValueId, Fail> {
+        let stored = self.raw(index, reader)?;
+        match self.slots[index] {
+            Slot::Quantized { real: Some(real), .. } => Ok(real),
+            Slot::Quantized { real: None, .. } => {
+                let real = self.dequantize(index, stored)?;
+                self.slots[index] = Slot::Quantized { stored, real: Some(real) };
+                Ok(real)
+            }
+            _ => Ok(stored),
+        }
     }
 
     /// Number of tensors.
@@ -398,24 +467,12 @@ impl<'m> Importer<'m> {
         results.and_then(Result::ok).unwrap_or_default()
     }
 
-    fn quantized_error(&self, first: usize, operators: usize) -> TfliteError {
-        let tensor = &self.network.tensors[first];
-        let quantization = tensor.quantization.unwrap_or_default();
-        TfliteError::Quantized {
-            operators,
-            tensor: tensor.name.clone().into_owned(),
-            dtype: tensor::dtype_name(tensor.dtype),
-            scale: quantization.scale.get(0).unwrap_or_default(),
-            zero_point: quantization.zero_point.get(0).unwrap_or_default(),
-        }
-    }
-
     /// Declares the outputs, drops what none of them needs, and checks the whole.
     fn finish(mut self) -> Result<Graph, TfliteError> {
         let mut names = HashSet::new();
         for output in self.network.outputs.iter() {
             let index = self.index(output, || "the list of outputs".into())?;
-            let value = match self.value(index, "the list of outputs") {
+            let value = match self.raw(index, "the list of outputs") {
                 Ok(value) => value,
                 Err(Fail::Error(error)) => return Err(error),
                 Err(_) => return Err(self.tensor_error(index, "it cannot be an output".into())),

@@ -10,6 +10,10 @@
 //! | labels and normalization | `metadata.rs` |
 //! | operators that the format does not know | [`CustomOps`] |
 //!
+//! Integers that stand for real numbers reach the graph as the file has them, with a `Dequantize`
+//! before each operation that reads them and a `Quantize` behind each that gives them; every
+//! operation in between is the one of real numbers.
+//!
 //! The format is NHWC throughout, so no axis changes its place. Padding, fused activations and
 //! the order of weights are TensorFlow's.
 
@@ -58,9 +62,7 @@ pub fn open_with(path: impl AsRef<Path>, custom: &CustomOps) -> Result<Graph, Tf
 /// elements are shared with `bytes` where they are aligned, else copied once.
 ///
 /// # Errors
-/// [`TfliteError::Unsupported`] with every operator that cannot be imported,
-/// [`TfliteError::Quantized`] where all are known but some compute in integers, else the first
-/// fault.
+/// [`TfliteError::Unsupported`] with every operator that cannot be imported, else the first fault.
 pub fn read(bytes: Bytes) -> Result<Graph, TfliteError> {
     read_with(bytes, &CustomOps::built_in())
 }

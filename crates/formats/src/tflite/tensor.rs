@@ -129,47 +129,43 @@ impl<'m> Constants<'m> {
         Ok(Tensor::new(ty.dtype, ty.shape, bytes).map_err(|error| error.to_string()))
     }
 
-    /// A constant as `f32`: half precision written out, integers scaled.
-    pub(super) fn real(
-        &mut self,
-        tensor: &Tensor,
-        quantization: Option<&Quantization<'_>>,
-    ) -> Result<Result<Tensor, String>, TfliteError> {
-        let dims = tensor.shape().dims();
+    /// A constant of half precision as `f32`.
+    pub(super) fn real(&mut self, tensor: &Tensor) -> Result<Result<Tensor, String>, TfliteError> {
         self.charge(tensor.elements().saturating_mul(4))?;
-        if tensor.dtype().is_float() {
-            let values = tensor.to_f32().into_owned();
-            return Ok(Tensor::from_vec(dims, values).map_err(|error| error.to_string()));
-        }
-        let scale = match quantization {
-            Some(quantization) if !quantization.scale.is_empty() => quantization,
-            _ => return Ok(Err(format!("{} without a scale", tensor.dtype()))),
-        };
-        Ok(scaled(tensor, scale))
+        let values = tensor.to_f32().into_owned();
+        Ok(Tensor::from_vec(tensor.shape().dims(), values).map_err(|error| error.to_string()))
     }
 }
 
-/// `scale * (stored - zero_point)`, with one scale or one per slice.
-fn scaled(tensor: &Tensor, q: &Quantization<'_>) -> Result<Tensor, String> {
-    let shape = tensor.shape();
-    let scales = q.scale.len();
+/// Scales and zero points of a tensor, one or a list of each; zero points that are all 0 are left
+/// out. And the axis that a list goes along, counted from the end.
+pub(super) type Scales = (Tensor, Option<Tensor>, i64);
+
+/// The scales of a tensor of this shape.
+pub(super) fn scales(shape: &Shape, q: &Quantization<'_>) -> Result<Scales, String> {
+    let count = q.scale.len();
     let axis = match usize::try_from(q.axis) {
-        Ok(axis) if scales > 1 && shape.get(axis) == Some(&scales) => axis,
-        _ if scales == 1 => 0,
-        _ => return Err(format!("{scales} scales for axis {} of {shape}", q.axis)),
+        _ if count == 1 => -1,
+        Ok(axis) if shape.get(axis) == Some(&count) => axis as i64 - shape.rank() as i64,
+        _ => return Err(format!("{count} scales for axis {} of {shape}", q.axis)),
     };
-    if q.zero_point.len() > 1 && q.zero_point.len() != scales {
-        return Err(format!("{scales} scales, but {} zero points", q.zero_point.len()));
+    let zeros = q.zero_point.len();
+    if zeros > 1 && zeros != count {
+        return Err(format!("{count} scales, but {zeros} zero points"));
     }
-    let inner: usize = shape.get(axis + 1..).unwrap_or_default().iter().product();
-    let scale_of = |i: usize| if scales == 1 { 0 } else { i / inner.max(1) % scales };
-    let zero_of = |slice: usize| q.zero_point.get(slice).or(q.zero_point.get(0)).unwrap_or(0);
-    let pairs: Vec<(f64, f64)> =
-        q.scale.iter().enumerate().map(|(i, s)| (f64::from(s), zero_of(i) as f64)).collect();
-    let value = |(i, &x): (usize, &i64)| {
-        let (scale, zero) = pairs[scale_of(i)];
-        (scale * (x as f64 - zero)) as f32
+    if let Some(scale) = q.scale.iter().find(|scale| !(scale.is_finite() && *scale > 0.0)) {
+        return Err(format!("a scale of {scale}"));
+    }
+    let zero = |i: usize| q.zero_point.get(i).or(q.zero_point.get(0)).unwrap_or(0);
+    let zeros: Vec<i32> = (0..count)
+        .map(|i| i32::try_from(zero(i)).map_err(|_| format!("a zero point of {}", zero(i))))
+        .collect::<Result<_, _>>()?;
+    let dims: &[usize] = if count == 1 { &[] } else { &[count] };
+    let made = |tensor: Result<Tensor, depthwise_tensor::TensorError>| {
+        tensor.map_err(|error| error.to_string())
     };
-    let values = tensor.to_i64().iter().enumerate().map(value).collect();
-    Tensor::from_vec(shape.dims(), values).map_err(|error| error.to_string())
+    let scale = made(Tensor::from_vec(dims, q.scale.iter().collect::<Vec<f32>>()))?;
+    let all_zero = zeros.iter().all(|&zero| zero == 0);
+    let zeros = if all_zero { None } else { Some(made(Tensor::from_vec(dims, zeros))?) };
+    Ok((scale, zeros, axis))
 }

@@ -102,7 +102,7 @@ impl Importer<'_> {
             self.variables.all[position].initial = Some(initial);
             return Ok(());
         }
-        let value = self.value(tensor, reader)?;
+        let value = self.raw(tensor, reader)?;
         let variable = &mut self.variables.all[position];
         let (ty, name) = (self.types[value.index()], &variable.key.1);
         if let Some(before) = variable.initial.as_ref().map(TensorType::of).filter(|t| *t != ty) {

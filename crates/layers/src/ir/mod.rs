@@ -9,6 +9,7 @@ mod edit;
 mod graph;
 mod infer;
 mod interp;
+mod ports;
 mod verify;
 
 pub use edit::GraphEdit;

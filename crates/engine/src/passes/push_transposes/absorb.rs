@@ -8,7 +8,9 @@ use depthwise_layers::*;
 /// Lets a node read what the Transpose before it reads, if it knows how.
 pub(super) fn absorb(rw: &mut Rewriter<'_>, id: NodeId) {
     match rw.node(id).op.clone() {
-        Op::Binary(_) | Op::PRelu(_) | Op::Select(_) => operands::broadcast(rw, id),
+        Op::Binary(_) | Op::PRelu(_) | Op::QBinary(_) | Op::Select(_) => {
+            operands::broadcast(rw, id)
+        }
         Op::Concat(concat) => operands::concat(rw, id, &concat),
         op => {
             let Some(x) = rw.input(id, 0).and_then(|x| moved(rw, x)) else { return };
@@ -22,7 +24,16 @@ fn absorb_one(rw: &mut Rewriter<'_>, id: NodeId, op: Op, x: &Moved) {
     let perm = &x.perm;
     let axis = |axis: i64| resolve(axis, perm.len()).map(|axis| perm[axis]);
     match op {
-        Op::Activate(_) | Op::Cast(_) | Op::Unary(_) => same(rw, id, op, x),
+        Op::Activate(_) | Op::Cast(_) | Op::QLookup(_) | Op::Unary(_) => same(rw, id, op, x),
+        // With one scale the axis means nothing.
+        Op::Quantize(quantize) => {
+            let axis = axis(quantize.axis).unwrap_or(0) as i64;
+            same(rw, id, Quantize { axis, ..quantize }.into(), x);
+        }
+        Op::Dequantize(dequantize) => {
+            let axis = axis(dequantize.axis).unwrap_or(0) as i64;
+            same(rw, id, Dequantize { axis }.into(), x);
+        }
         Op::Softmax(softmax) => {
             let Some(axis) = axis(softmax.axis) else { return };
             same(rw, id, Softmax { axis: axis as i64, ..softmax }.into(), x);

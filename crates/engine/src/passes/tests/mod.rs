@@ -6,6 +6,7 @@ mod cases;
 mod constants;
 mod convolutions;
 mod onnx_style;
+mod quantized;
 mod random;
 mod real;
 mod saved;

@@ -8,7 +8,7 @@ use super::super::wire::{self, AttributeValue};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{Activation, Transpose};
 use depthwise_layers::{Binary, BinaryFn, Cast, Op};
-use depthwise_tensor::{DType, MAX_RANK, Tensor};
+use depthwise_tensor::{DType, MAX_RANK, Shape, Tensor};
 use half::{bf16, f16};
 
 /// Why a node was not converted.
@@ -104,6 +104,17 @@ impl<'c, 'm> Context<'c, 'm> {
     /// The elements of a value that is constant.
     pub(super) fn tensor(&self, value: ValueId) -> Option<&Tensor> {
         self.importer.graph.constant(value)
+    }
+
+    /// The extents of a value that is constant, or stands for constant integers.
+    pub(super) fn weight_shape(&self, value: ValueId) -> Option<Shape> {
+        let graph = &self.importer.graph;
+        let stored = || {
+            let node = graph.node(graph.producer(value)?);
+            let scaled = matches!(node.op, Op::Dequantize(_));
+            scaled.then(|| graph.constant(node.inputs[0]?)).flatten()
+        };
+        self.tensor(value).or_else(stored).map(|tensor| *tensor.shape())
     }
 
     /// The integers of an operand, which must be constant where it is there.

@@ -25,7 +25,7 @@ fn gemm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let bias = bias.filter(|_| beta != 0.0);
     let a = if trans_a { c.transpose("a.transposed", a, &[1, 0]) } else { a };
 
-    let outputs = c.tensor(b).map(|b| b.shape().get(usize::from(!trans_b)).copied());
+    let outputs = c.weight_shape(b).map(|b| b.get(usize::from(!trans_b)).copied());
     let Some(outputs) = outputs else {
         let b = if trans_b { c.transpose("b.transposed", b, &[1, 0]) } else { b };
         let role = if alpha == 1.0 && bias.is_none() { "" } else { "product" };
@@ -33,7 +33,7 @@ fn gemm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         return finish(c, y, alpha, beta, bias);
     };
     let row = bias.filter(|&bias| {
-        let shape = c.tensor(bias).map(|bias| *bias.shape());
+        let shape = c.weight_shape(bias);
         alpha == 1.0
             && beta == 1.0
             && shape.is_some_and(|s| s.rank() == 1 && s.first().copied() == outputs)

@@ -10,6 +10,7 @@ mod masks;
 mod math;
 mod norm;
 mod picture;
+mod quantize;
 mod reduce;
 mod resize;
 mod shape;
@@ -27,6 +28,9 @@ const OLDEST: i64 = 7;
 
 /// Adds what a node means to the graph, and gives its results.
 pub(super) type Convert = fn(&mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail>;
+
+/// The domain of ONNX Runtime's own operators.
+const MICROSOFT: &str = "com.microsoft";
 
 /// An operator of the standard set.
 pub(super) struct Row {
@@ -52,6 +56,7 @@ const TABLES: &[&[Row]] = &[
     math::ROWS,
     norm::ROWS,
     picture::ROWS,
+    quantize::ROWS,
     reduce::ROWS,
     resize::ROWS,
     shape::ROWS,
@@ -62,6 +67,11 @@ const TABLES: &[&[Row]] = &[
 /// model asks for.
 pub(super) fn find(domain: &str, op_type: &str, version: Option<i64>) -> Result<Convert, Fail> {
     let unsupported = |reason: String| Err(Fail::Unsupported(reason));
+    if domain == MICROSOFT
+        && let Some(row) = quantize::MICROSOFT.iter().find(|row| row.op_type == op_type)
+    {
+        return Ok(row.convert);
+    }
     if !domain.is_empty() {
         return unsupported(format!("no operators of the domain \"{domain}\" are supported"));
     }

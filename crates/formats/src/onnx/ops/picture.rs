@@ -10,7 +10,7 @@ use depthwise_layers::{
     Activation, BinaryFn, Concat, Conv2d, Gather, Padding, Pool2d, PoolKind, Reduce, ReduceFn,
     Reshape, ShapeOf, Squeeze, Unary, UnaryFn, Unsqueeze,
 };
-use depthwise_tensor::{Hw, Pad2d};
+use depthwise_tensor::{Hw, Pad2d, Shape};
 
 pub(super) const ROWS: &[Row] = &[
     row("AveragePool", 7, average_pool),
@@ -124,7 +124,26 @@ pub(super) fn leave(c: &mut Context<'_, '_>, space: Space, y: ValueId) -> ValueI
 }
 
 fn conv(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
-    let (x, w, b) = (c.input(0)?, c.input(1)?, c.optional(2));
+    let (x, value, b) = (c.input(0)?, c.input(1)?, c.optional(2));
+    let shape = c.weight_shape(value);
+    Ok(vec![convolution(c, "", x, Filters { value, shape }, b)?])
+}
+
+/// Filters of a convolution, and their extents where they are constant.
+pub(super) struct Filters {
+    pub(super) value: ValueId,
+    pub(super) shape: Option<Shape>,
+}
+
+/// A convolution with the attributes of the node.
+pub(super) fn convolution(
+    c: &mut Context<'_, '_>,
+    role: &str,
+    x: ValueId,
+    filters: Filters,
+    b: Option<ValueId>,
+) -> Result<ValueId, Fail> {
+    let w = filters.value;
     let kernel = c.ints_attr("kernel_shape")?;
     let axes = match &kernel {
         Some(kernel) => kernel.len(),
@@ -135,8 +154,8 @@ fn conv(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let Some(groups) = usize::try_from(groups).ok().filter(|&groups| groups > 0) else {
         return unsupported(format!("group = {groups}"));
     };
-    if let Some(tensor) = c.tensor(w) {
-        check_filters(tensor.shape(), axes, groups, kernel.as_deref())?;
+    if let Some(shape) = filters.shape {
+        check_filters(&shape, axes, groups, kernel.as_deref())?;
     }
     let op = Conv2d {
         stride: window.stride,
@@ -148,8 +167,8 @@ fn conv(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let x = enter(c, window.space, "nhwc", x);
     // Filters are OC,IC,KH,KW in the file and OC,KH,KW,IC here: the same change of axes.
     let w = enter(c, window.space, "ohwi", w);
-    let y = c.add_many("", op, &[Some(x), Some(w), b], 1)[0];
-    Ok(vec![leave(c, window.space, y)])
+    let y = c.add_many(role, op, &[Some(x), Some(w), b], 1)[0];
+    Ok(leave(c, window.space, y))
 }
 
 fn check_filters(

@@ -29,8 +29,8 @@ pub(super) const ROWS: &[Row] = &[
     row(53, "CAST", cast),
     row(64, "SELECT", select),
     row(123, "SELECT_V2", select),
-    // What it gives are integers that stand for real numbers, by which the importer knows it.
-    row(114, "QUANTIZE", |_| unsupported("its result has no scale")),
+    // What it gives are integers that stand for real numbers: the importer adds what makes them.
+    row(114, "QUANTIZE", |c| Ok(vec![c.input(0)?])),
 ];
 
 fn operands(c: &mut Context<'_, '_>) -> Result<(ValueId, ValueId), Fail> {
@@ -81,7 +81,8 @@ fn add_n(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
 }
 
 fn cast(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
-    let x = c.input(0)?;
+    // Of the integers themselves where they stand for real numbers.
+    let x = c.raw(0)?;
     // The type of the result tensor decides; files often leave the option out.
     let Some(to) = c.result_dtype(0) else {
         return unsupported("the element type of its result is not supported");

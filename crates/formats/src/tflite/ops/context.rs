@@ -21,9 +21,6 @@ pub(crate) enum Fail {
     /// It depends on an operator that was not converted.
     #[error("it depends on an operator that is not supported")]
     Poisoned,
-    /// It computes in integers that stand for real numbers: those of this tensor.
-    #[error("tensor {0} holds integers that stand for real numbers")]
-    Quantized(usize),
     /// The file is broken.
     #[error(transparent)]
     Error(#[from] TfliteError),
@@ -38,6 +35,13 @@ impl From<WireError> for Fail {
 /// An error with this reason.
 pub(super) fn unsupported<T>(reason: impl Into<String>) -> Result<T, Fail> {
     Err(Fail::Unsupported(reason.into()))
+}
+
+/// Constant weights as they are stored.
+pub(super) struct Weights {
+    pub(super) stored: Tensor,
+    /// The tensor of the file that says what integers stand for.
+    scaled: Option<usize>,
 }
 
 /// An operator during its conversion.
@@ -145,19 +149,32 @@ impl<'c, 'm> Context<'c, 'm> {
         (0..self.inputs()).map(|i| self.input(i)).collect()
     }
 
-    /// The elements of a constant operand; those in half precision stay so. `None` where it is not
-    /// constant.
-    pub(super) fn weight(&mut self, i: usize) -> Result<Option<Tensor>, Fail> {
+    /// The value of an operand as the file has it: integers that stand for real numbers stay so.
+    pub(super) fn raw(&mut self, i: usize) -> Result<ValueId, Fail> {
         let Some(index) = self.operand(i)? else {
             return unsupported(format!("its input number {i} is missing"));
         };
-        match self.importer.stored(index)? {
-            Some(tensor) if tensor.dtype().is_float() => Ok(Some(tensor)),
-            None => Ok(None),
-            Some(_) => {
-                let value = self.input(i)?;
-                Ok(self.known(value).cloned())
-            }
+        let reader = format!("operator {} ({})", self.index, self.name);
+        self.importer.raw(index, &reader)
+    }
+
+    /// A constant operand as it is stored; `None` where it is not constant.
+    pub(super) fn weight(&mut self, i: usize) -> Result<Option<Weights>, Fail> {
+        let Some(index) = self.operand(i)? else {
+            return unsupported(format!("its input number {i} is missing"));
+        };
+        let Some(stored) = self.importer.stored(index)? else { return Ok(None) };
+        let source = self.importer.scale_source(index);
+        let scaled = stored.dtype().is_int().then_some(source);
+        Ok(Some(Weights { stored, scaled }))
+    }
+
+    /// Adds weights; integers with what makes real numbers of them.
+    pub(super) fn add_weights(&mut self, role: &str, w: Weights) -> Result<ValueId, Fail> {
+        let stored = self.constant(role, w.stored);
+        match w.scaled {
+            Some(tensor) => self.importer.dequantize(tensor, stored),
+            None => Ok(stored),
         }
     }
 
@@ -167,7 +184,7 @@ impl<'c, 'm> Context<'c, 'm> {
             return Ok(None);
         }
         match self.weight(i)? {
-            Some(tensor) => Ok(Some(self.constant("bias", tensor))),
+            Some(bias) => self.add_weights("bias", bias).map(Some),
             None => self.input(i).map(Some),
         }
     }

@@ -1,11 +1,11 @@
 //! Convolutions.
 
-use super::context::{Context, Fail, unsupported};
+use super::context::{Context, Fail, Weights, unsupported};
 use super::fold::Fold;
 use super::{Row, row};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{Activation, Conv2d, ConvTranspose2d, DepthwiseConv2d, Padding};
-use depthwise_tensor::{Hw, Pad2d, Tensor};
+use depthwise_tensor::{Hw, Pad2d};
 
 pub(super) const ROWS: &[Row] = &[
     row(3, "CONV_2D", conv_2d),
@@ -38,10 +38,12 @@ fn window(c: &Context<'_, '_>, dilation: usize) -> Result<(Padding, Hw), Fail> {
 }
 
 /// The constant weights, of rank 4.
-fn weights(c: &mut Context<'_, '_>, i: usize) -> Result<Tensor, Fail> {
+fn weights(c: &mut Context<'_, '_>, i: usize) -> Result<Weights, Fail> {
     match c.weight(i)? {
-        Some(weights) if weights.shape().rank() == 4 => Ok(weights),
-        Some(weights) => unsupported(format!("weights of {} dimensions", weights.shape().rank())),
+        Some(weights) if weights.stored.shape().rank() == 4 => Ok(weights),
+        Some(weights) => {
+            unsupported(format!("weights of {} dimensions", weights.stored.shape().rank()))
+        }
         None => unsupported("weights that are not constant"),
     }
 }
@@ -49,12 +51,12 @@ fn weights(c: &mut Context<'_, '_>, i: usize) -> Result<Tensor, Fail> {
 fn conv_2d(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let x = c.input(0)?;
     let weights = weights(c, 1)?;
-    let depth = weights.shape()[3];
+    let shape = *weights.stored.shape();
+    let depth = shape[3];
     let channels = c.ty(x).shape.last().copied().unwrap_or_default();
     if depth == 0 || !channels.is_multiple_of(depth) {
         return unsupported(format!(
-            "weights {} take {depth} channels, but its input has {channels}",
-            weights.shape()
+            "weights {shape} take {depth} channels, but its input has {channels}"
         ));
     }
     let (padding, dilation) = window(c, 4)?;
@@ -65,17 +67,18 @@ fn conv_2d(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         groups: channels / depth,
         activation: c.activation(3)?,
     };
-    let w = c.constant("weights", weights);
+    let w = c.add_weights("weights", weights)?;
     let bias = c.bias(2)?;
     c.add_many("", conv, &[Some(x), Some(w), bias])
 }
 
 fn depthwise_conv_2d(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let x = c.input(0)?;
-    let weights = weights(c, 1)?;
-    let [n, kh, kw, filters] = [0, 1, 2, 3].map(|axis| weights.shape()[axis]);
+    let mut weights = weights(c, 1)?;
+    let shape = *weights.stored.shape();
+    let [n, kh, kw, filters] = [0, 1, 2, 3].map(|axis| shape[axis]);
     if n != 1 {
-        return unsupported(format!("weights {} whose first extent is not 1", weights.shape()));
+        return unsupported(format!("weights {shape} whose first extent is not 1"));
     }
     let channels = c.ty(x).shape.last().copied().unwrap_or_default();
     let multiplier = c.i32(3, 0)?;
@@ -95,9 +98,9 @@ fn depthwise_conv_2d(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         padding,
         activation: c.activation(4)?,
     };
-    let weights = weights.reshape(&[kh, kw, filters]);
-    let weights = weights.map_err(|error| Fail::Unsupported(error.to_string()))?;
-    let w = c.constant("weights", weights);
+    let reshaped = weights.stored.reshape(&[kh, kw, filters]);
+    weights.stored = reshaped.map_err(|error| Fail::Unsupported(error.to_string()))?;
+    let w = c.add_weights("weights", weights)?;
     let bias = c.bias(2)?;
     c.add_many("", conv, &[Some(x), Some(w), bias])
 }
@@ -134,7 +137,7 @@ pub(super) fn transposed(
     let weights = weights(c, op.weights)?;
     let shape = c.ty(x).shape;
     let Some(input) = shape.nhwc() else { return unsupported(format!("{shape} is no picture")) };
-    let (kh, kw) = (weights.shape()[1], weights.shape()[2]);
+    let (kh, kw) = (weights.stored.shape()[1], weights.stored.shape()[2]);
     let size = |input: usize, kernel: usize, stride: usize| match op.same {
         true => input.saturating_mul(stride),
         false => input.saturating_sub(1).saturating_mul(stride).saturating_add(kernel),
@@ -151,7 +154,7 @@ pub(super) fn transposed(
         activation,
         ..ConvTranspose2d::default()
     };
-    let w = c.constant("weights", weights);
+    let w = c.add_weights("weights", weights)?;
     let bias = c.bias(op.bias)?;
     c.add_many("", layer, &[Some(x), Some(w), bias])
 }

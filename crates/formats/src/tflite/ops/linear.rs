@@ -16,8 +16,9 @@ fn fully_connected(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     }
     let keep_dims = c.flag(2)?;
     let weights = c.weight(1)?;
+    let is_constant = weights.is_some();
     let w = match weights {
-        Some(weights) => c.constant("weights", weights),
+        Some(weights) => c.add_weights("weights", weights)?,
         None => c.input(1)?,
     };
     let (have, want) = (c.ty(x).shape, c.ty(w).shape);
@@ -28,7 +29,7 @@ fn fully_connected(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         x = c.reshape("rows", x, &[-1, depth as i64])?;
     }
     let bias = c.bias(2)?;
-    if c.known(w).is_some() {
+    if is_constant || c.known(w).is_some() {
         return c.add_many("", Dense { activation }, &[Some(x), Some(w), bias]);
     }
     let w = c.transpose("weights.transpose", w, &[1, 0])?;

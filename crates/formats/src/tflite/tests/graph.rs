@@ -6,7 +6,7 @@ use crate::tflite::{TfliteError, read};
 use bytes::Bytes;
 use depthwise_layers::Op;
 use depthwise_layers::ir::{Def, infer_types};
-use depthwise_tensor::{DType, Shape};
+use depthwise_tensor::{DType, Shape, Tensor};
 
 const ADD: i32 = 0;
 const CONV_2D: i32 = 3;
@@ -153,19 +153,23 @@ fn every_unsupported_operator_is_listed() {
 }
 
 #[test]
-fn quantized_networks_are_refused_with_their_parameters() {
-    let mut net = Net::new(&[2]);
-    let q = net.tensor("q", &[2], tensor_type::UINT8);
-    let quantization =
-        Record::new().with(2, Field::F32s(vec![0.5])).with(3, Field::I64s(vec![128]));
-    net.record(q).set(4, Field::Table(quantization));
-    net.inputs = vec![q];
-    let y = net.op(NEG, &[q], Record::new());
-    let z = net.op(NEG, &[y], Record::new());
-    let TfliteError::Quantized { operators, tensor, dtype, scale, zero_point } =
-        net.output(z).error()
-    else {
-        panic!("{}", net.error())
+fn integers_stand_for_real_numbers_between_their_scales() {
+    let mut net = Net::new(&[3]);
+    let scaled = |scale, zero| {
+        let record = Record::new().with(2, Field::F32s(vec![scale]));
+        Field::Table(record.with(3, Field::I64s(vec![zero])))
     };
-    assert_eq!((operators, &*tensor, &*dtype, scale, zero_point), (1, "q", "u8", 0.5, 128));
+    let q = net.tensor("q", &[3], tensor_type::UINT8);
+    net.record(q).set(4, scaled(0.5, 128));
+    net.inputs = vec![q];
+    let y = net.tensor("y", &[3], tensor_type::INT8);
+    net.record(y).set(4, scaled(0.25, 1));
+    net.push(NEG, &[q], &[y], Record::new());
+    net.output(y);
+    let graph = read(Bytes::from(net.encode())).unwrap();
+    let kinds: Vec<_> = graph.nodes().iter().map(|node| node.op.layer().kind()).collect();
+    assert_eq!(kinds, ["Dequantize", "Unary", "Quantize"]);
+    let x = Tensor::from_slice(&[3], &[126u8, 129, 255]).unwrap();
+    let y = depthwise_layers::ir::interpret(&graph, &[x]).unwrap().remove(0);
+    assert_eq!((y.dtype(), &y.to_i64()[..]), (DType::I8, &[5, -1, -128][..]));
 }

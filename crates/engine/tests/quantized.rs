@@ -1,0 +1,88 @@
+//! Quantized files: what the passes make of them computes in integers, and gives what LiteRT gives.
+
+use depthwise_engine::formats::{Weights, safetensors, tflite};
+use depthwise_engine::layers::Op;
+use depthwise_engine::layers::ir::interpret;
+use depthwise_engine::passes::{self, PassOptions};
+use depthwise_engine::{Cpu, Graph, Model, Options, Tensor};
+use std::path::PathBuf;
+
+fn shared() -> Option<PathBuf> {
+    let shared = depthwise_testkit::shared_dir();
+    if shared.is_none() {
+        println!("skipped: no ../shared");
+    }
+    shared
+}
+
+/// A graph of the shared models as the file has it, its golden inputs and outputs.
+struct Subject {
+    graph: Graph,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+fn subject(name: &str) -> Option<Subject> {
+    let models = shared()?.join("models");
+    let graph = tflite::open(models.join(format!("tflite/{name}.tflite"))).unwrap();
+    let golden = safetensors::open(models.join(format!("golden/{name}.safetensors"))).unwrap();
+    let all = |list: &str, ids: &[depthwise_engine::layers::ir::ValueId]| {
+        let named = |&id| tensor(&golden, &format!("{list}/{}", graph.value(id).name));
+        ids.iter().map(named).collect()
+    };
+    let (inputs, outputs) = (all("in", graph.inputs()), all("out", graph.outputs()));
+    Some(Subject { graph, inputs, outputs })
+}
+
+fn tensor(golden: &Weights, name: &str) -> Tensor {
+    golden.get(name).unwrap_or_else(|| panic!("no {name} in the golden file")).clone()
+}
+
+fn prepared(graph: &Graph) -> Graph {
+    let mut graph = graph.clone();
+    passes::prepare(&mut graph, &PassOptions::default());
+    graph
+}
+
+/// How many elements differ, and by how much at most.
+fn difference(got: &Tensor, want: &Tensor) -> (usize, i64) {
+    assert_eq!((got.dtype(), got.shape()), (want.dtype(), want.shape()));
+    let (got, want) = (got.to_i64(), want.to_i64());
+    let steps = || got.iter().zip(want.iter()).map(|(a, b)| (a - b).abs());
+    (steps().filter(|&d| d != 0).count(), steps().max().unwrap_or(0))
+}
+
+/// Small enough for the references.
+const SMALL: [&str; 3] = ["kws_dscnn_int8", "vww_96_int8", "mobilenet_v1_0.25_128_uint8_qat"];
+
+#[test]
+fn integer_layers_give_what_litert_gives_at_every_level() {
+    for name in SMALL {
+        let Some(subject) = subject(name) else { return };
+        let truth = interpret(&prepared(&subject.graph), &subject.inputs).unwrap();
+        for (got, want) in truth.iter().zip(&subject.outputs) {
+            let (differ, most) = difference(got, want);
+            println!("{name}: {differ} of {} differ, by {most} at most", got.elements());
+            assert!(most <= 1, "{name}: {got:?} {want:?}");
+        }
+        for cpu in Cpu::from_env().unwrap().levels() {
+            for threads in [1, 2] {
+                let options = Options { threads, isa: Some(cpu.isa()), ..Options::default() };
+                let model = Model::from_graph(subject.graph.clone(), options).unwrap();
+                let got = model.session().unwrap().run_tensors(&subject.inputs).unwrap();
+                assert_eq!(got, truth, "{name}, {}, {threads} threads", cpu.isa());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_between_input_and_output_is_real() {
+    for name in SMALL {
+        let Some(subject) = subject(name) else { return };
+        let graph = prepared(&subject.graph);
+        let real = |op: &Op| matches!(op, Op::Quantize(_) | Op::Dequantize(_) | Op::Conv2d(_));
+        let left: Vec<_> = graph.nodes().iter().filter(|node| real(&node.op)).collect();
+        assert!(left.is_empty(), "{name}: {left:?}");
+    }
+}
