@@ -84,7 +84,7 @@ fn squeeze_and_excite_stays_in_integers() {
     let mean = net.op(mean, &[x]);
     let mean = quantized(&mut net, mean, 0.08, 90);
     let mean = real(&mut net, mean, 0.08, 90);
-    let weights: Vec<i8> = (0..16).map(|i| i * 11 - 80).collect();
+    let weights: Vec<i8> = (0..16).map(|i: i8| i * 8 - 60).collect();
     let weights = net.constant(Tensor::from_slice(&[4, 1, 1, 4], &weights).unwrap());
     let scales = net.constant(f32s(&[4], &[0.01, 0.02, 0.03, 0.04]));
     let weights = net.op(Dequantize { axis: 0 }, &[weights, scales]);
