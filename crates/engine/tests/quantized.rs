@@ -69,7 +69,9 @@ fn integer_layers_give_what_litert_gives_at_every_level() {
             for threads in [1, 2] {
                 let options = Options { threads, isa: Some(cpu.isa()), ..Options::default() };
                 let model = Model::from_graph(subject.graph.clone(), options).unwrap();
-                let got = model.session().unwrap().run_tensors(&subject.inputs).unwrap();
+                let shapes: Vec<_> = subject.inputs.iter().map(|input| *input.shape()).collect();
+                let mut session = model.session_for(&shapes).unwrap();
+                let got = session.run_tensors(&subject.inputs).unwrap();
                 assert_eq!(got, truth, "{name}, {}, {threads} threads", cpu.isa());
             }
         }
