@@ -89,6 +89,9 @@ fn c09_zero_points_per_channel_and_a_border_of_the_zero_point() {
         let x = Tensor::from_slice(&dims, &PLANE.repeat(channels)).unwrap();
         let each = model_of(data_type::UINT8, &dims, nodes, c09_constants(channels));
         check(&each, &x, &c09_answers(channels));
+        let found = kinds(&load(&each), &dims);
+        assert!(found.iter().all(|kind| !kind.ends_with("quantize")), "{channels}: {found:?}");
+        assert!(!found.contains(&"Quantize") && found.iter().any(|kind| kind.contains("Conv")));
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn fold(rw: &mut Rewriter<'_>, id: NodeId) {
         Op::ArgExtreme(_) => fold_arg(rw, id),
         Op::Concat(_) => fold_concat(rw, id),
         Op::Transpose(transpose) => fold_transpose(rw, id, &transpose.perm),
+        Op::Reshape(_) if has_scales_by_axis(rw, id) => fold_reshape(rw, id),
         op if keeps_elements(&op) => {
             let Some((stored, params)) = rw.input(id, 0).and_then(|x| dequantized(rw, x)) else {
                 return;
@@ -107,6 +108,39 @@ fn fold_transpose(rw: &mut Rewriter<'_>, id: NodeId, perm: &[usize]) {
     let axis = perm.iter().position(|&source| source as i64 == from).map_or(0, |axis| axis as i64);
     let stored = rw.input(node, 0);
     put(rw, id, vec![stored], axis);
+}
+
+/// Whether the first operand has a scale for each slice of an axis.
+fn has_scales_by_axis(rw: &Rewriter<'_>, id: NodeId) -> bool {
+    let Some((node, found)) = rw.input(id, 0).and_then(|x| rw.producer(x)) else { return false };
+    let scale = rw.input(node, 1).and_then(|scale| rw.constant(scale));
+    matches!(found.op, Op::Dequantize(_)) && scale.is_some_and(|scale| scale.elements() > 1)
+}
+
+/// Scales by axis go along where the axis is there afterwards: as many slices, behind as many
+/// elements. So it is for filters of one input channel, whose transposition is a reshape.
+fn fold_reshape(rw: &mut Rewriter<'_>, id: NodeId) {
+    let Some((node, found)) = rw.input(id, 0).and_then(|x| rw.producer(x)) else { return };
+    let Op::Dequantize(layer) = &found.op else { return };
+    let Some(stored) = rw.input(node, 0) else { return };
+    let Some(from) = rw.constant(stored).map(|tensor| *tensor.shape()) else { return };
+    let axis = from.axis(layer.axis);
+    let Some((axis, to)) = axis.zip(extents_after(rw, id)) else { return };
+    let before: usize = from[..axis].iter().product();
+    let same = |&b: &usize| to[b] == from[axis] && to[..b].iter().product::<usize>() == before;
+    let Some(axis) = (0..to.len()).find(same) else { return };
+    let mut inputs = rw.node(id).inputs.clone();
+    inputs[0] = Some(stored);
+    put(rw, id, inputs, axis as i64);
+}
+
+/// Extents of the result of a Reshape, where the graph tells.
+fn extents_after(rw: &Rewriter<'_>, id: NodeId) -> Option<Vec<usize>> {
+    if let Some(ty) = rw.ty(rw.node(id).outputs[0]) {
+        return Some(ty.shape.to_vec());
+    }
+    let list = rw.constant(rw.input(id, 1)?)?.to_i64();
+    list.iter().map(|&extent| usize::try_from(extent).ok().filter(|&extent| extent > 0)).collect()
 }
 
 /// Puts the operation on integers in place of a node, and a Dequantize behind each of its results.
