@@ -3,6 +3,7 @@
 mod builder;
 mod fuse;
 mod memory;
+mod operands;
 mod packs;
 mod streamed;
 
