@@ -217,6 +217,8 @@ fn declared(axis: &WindowAxis, pad_after: usize, o: usize) -> usize {
 
 impl PoolSpec {
     /// The window of output column `ow` of row `row`, counted over all pictures.
+    // Inlined, so that what depends on the row alone is computed once per row.
+    #[inline(always)]
     pub(crate) fn place(&self, row: usize, ow: usize) -> Place {
         let g = &self.geometry;
         let (row_axis, col_axis) = (g.rows(), g.cols());
