@@ -139,7 +139,7 @@ pub struct WeightGradF32 {
 }
 
 /// Pixels between two visits of a tile: its columns of `x` and of `dy`, a line or two of each per pixel,
-/// then fit an L1 of 32 KiB.
+/// then fit an L1 of 32 KiB. Not tuned.
 const BLOCK: usize = 128;
 
 /// Multiply-adds below which a second thread costs more than it saves.

@@ -164,8 +164,7 @@ pub struct DwConvQs8 {
     output_bytes: [usize; 1],
 }
 
-/// Input bytes of a band, a fraction of L2. On Zen 3 64 to 256 KiB are within 3% of each other
-/// (`xtask bench --family dwconv_qs8`).
+/// Input bytes of a band, a quarter of an L2 of 512 KiB. Not tuned.
 const BAND_BYTES: usize = 128 * 1024;
 
 /// Multiply-accumulate steps that are worth a thread.

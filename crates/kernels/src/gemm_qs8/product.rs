@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of widened rows that every panel meets before the next ones are widened: they stay in L2
-/// beside a panel. On Zen 3 24 to 96 KiB are within 2% of each other (`xtask bench --family gemm_qs8`).
+/// beside a panel. Not tuned.
 const BLOCK_BYTES: usize = 48 * 1024;
 
 /// A product of bytes, from rows or windows to rows.
