@@ -68,13 +68,23 @@ class LiteRt:
         self.interpreter = Interpreter(model_path=path, num_threads=threads)
         self.interpreter.allocate_tensors()
         source = self.interpreter.get_input_details()[0]
-        self.result = self.interpreter.get_output_details()[0]["index"]
+        self.result = self.interpreter.get_output_details()[0]
         _, height, width, channels = source["shape"]
-        self.interpreter.set_tensor(source["index"], picture(height, width, channels))
+        x = picture(height, width, channels)
+        if source["dtype"] != np.float32:
+            scale, zero = source["quantization"]
+            ends = np.iinfo(source["dtype"])
+            x = np.rint(x / np.float32(scale)) + zero
+            x = x.clip(ends.min, ends.max).astype(source["dtype"])
+        self.interpreter.set_tensor(source["index"], x)
         self.run = self.interpreter.invoke
 
     def output(self):
-        return self.interpreter.get_tensor(self.result)
+        y = self.interpreter.get_tensor(self.result["index"])
+        if y.dtype == np.float32:
+            return y
+        scale, zero = self.result["quantization"]
+        return (y.astype(np.float32) - zero) * np.float32(scale)
 
 
 class OpenVino:

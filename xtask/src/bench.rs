@@ -29,7 +29,8 @@ Examples:
   cargo xtask bench --roofline
   cargo xtask bench --family dwconv_f32 --net mobilenet_v2 --layers
   cargo xtask bench --net mobilenet_v1 --threads 1 --json out.json --plot out.svg
-  cargo xtask bench --peers --json benches/record/f32.json")]
+  cargo xtask bench --peers --rounds 50 --json benches/record/f32.json
+  cargo xtask bench --peers --int8 --rounds 50 --json benches/record/int8.json")]
 pub(crate) struct Args {
     /// Only this network (may be repeated)
     #[arg(long, value_name = "NAME")]
@@ -43,6 +44,10 @@ pub(crate) struct Args {
     /// Fewer rounds: a glance, not a measurement
     #[arg(long)]
     quick: bool,
+    /// Turns of every engine or kernel; more where the machine has slow phases of seconds
+    #[arg(long, value_name = "N", default_value_t = 15, conflicts_with = "quick",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// Also print every layer with its fastest kernel against its roof, the worst first
     #[arg(long)]
     layers: bool,
@@ -72,6 +77,8 @@ struct Report {
     cpu: String,
     level: String,
     cores: usize,
+    /// Element type of the networks.
+    dtype: &'static str,
     #[serde(flatten)]
     roofline: Roofline,
     kernels: Vec<kernels::Row>,
@@ -94,6 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cpu: cpu_name(),
         level: settings.cpu.to_string(),
         cores: Par::default_threads(),
+        dtype: if args.peers.int8 { "int8" } else { "f32" },
         roofline: Roofline::default(),
         kernels: Vec::new(),
         nets: Vec::new(),
@@ -204,7 +212,8 @@ fn settings(args: &Args) -> Result<Settings> {
     }
     ensure!(threads.iter().all(|n| (1..=1024).contains(n)), "threads must be from 1 to 1024");
     let pars = threads.into_iter().map(Par::new).collect::<Result<_, _>>()?;
-    Ok(Settings { cpu: Cpu::from_env()?, pars, rounds: if args.quick { 3 } else { 15 } })
+    let rounds = if args.quick { 3 } else { usize::from(args.rounds) };
+    Ok(Settings { cpu: Cpu::from_env()?, pars, rounds })
 }
 
 /// What the system calls the CPU.

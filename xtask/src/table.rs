@@ -1,7 +1,9 @@
 //! `cargo xtask table`: files that follow from the code.
 //!
-//! `--shapes` writes `benches/shapes/*.csv`, `--kernels` the list of kernels in `docs/kernels.md`.
-//! Tests keep both up to date.
+//! `--shapes` writes `benches/shapes/*.csv`, `--kernels` the list of kernels in `docs/kernels.md`,
+//! `--speed` the comparison in `README.md`. Tests keep them up to date.
+
+mod speed;
 
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
@@ -12,8 +14,8 @@ use std::fmt::Write as _;
 
 /// Where the list of kernels stands.
 const KERNELS_FILE: &str = "docs/kernels.md";
-const BEGIN: &str = "<!-- kernels: begin (written by `cargo xtask table --kernels`) -->\n";
-const END: &str = "<!-- kernels: end -->\n";
+/// Where the comparison stands.
+const SPEED_FILE: &str = "README.md";
 
 #[derive(clap::Args)]
 #[command(after_help = "Without an option, prints the list of kernels.")]
@@ -24,6 +26,9 @@ pub(crate) struct Args {
     /// Write the list of kernels into docs/kernels.md
     #[arg(long)]
     kernels: bool,
+    /// Write the comparison with other engines into README.md, from the newest benches/record
+    #[arg(long)]
+    speed: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -40,10 +45,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
         let path = workspace::root().join(KERNELS_FILE);
         let text = std::fs::read_to_string(&path).context(KERNELS_FILE)?;
-        let new = replace(&text, &kernels()).context("docs/kernels.md has no kernels: markers")?;
+        let new =
+            replace(&text, "kernels", &kernels()).context("docs/kernels.md has no markers")?;
         write(KERNELS_FILE, &new)?;
     }
-    if !args.shapes && !args.kernels {
+    if args.speed {
+        let text = std::fs::read_to_string(workspace::root().join(SPEED_FILE))?;
+        let new = replace(&text, "speed", &speed::tables()?).context("README.md has no markers")?;
+        write(SPEED_FILE, &new)?;
+    }
+    if !args.shapes && !args.kernels && !args.speed {
         print!("{}", kernels());
     }
     Ok(())
@@ -55,11 +66,13 @@ fn write(path: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The text between the markers exchanged; `None` where a marker is missing.
-fn replace(text: &str, new: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{new}{END}{after}"))
+/// The text between the markers of `what` exchanged; `None` where a marker is missing.
+fn replace(text: &str, what: &str, new: &str) -> Option<String> {
+    let begin = format!("<!-- {what}: begin (written by `cargo xtask table --{what}`) -->\n");
+    let end = format!("<!-- {what}: end -->\n");
+    let (before, rest) = text.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}{new}{end}{after}"))
 }
 
 /// A line for each level of each family, the entries in the order of the list.
@@ -95,15 +108,24 @@ mod tests {
     #[test]
     fn list_of_kernels_in_the_documentation_is_up_to_date() {
         let text = std::fs::read_to_string(workspace::root().join(KERNELS_FILE)).unwrap();
-        let want = replace(&text, &kernels()).unwrap();
+        let want = replace(&text, "kernels", &kernels()).unwrap();
         assert!(text == want, "run `cargo xtask table --kernels`");
     }
 
     #[test]
+    fn comparison_in_the_readme_is_that_of_the_newest_record() {
+        let text = std::fs::read_to_string(workspace::root().join(SPEED_FILE)).unwrap();
+        let want = replace(&text, "speed", &speed::tables().unwrap()).unwrap();
+        assert!(text == want, "run `cargo xtask table --speed`");
+    }
+
+    #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
-        let text = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(replace(&text, "new\n"), Some(format!("a\n{BEGIN}new\n{END}b\n")));
-        assert_eq!(replace("no markers", "new"), None);
+        let (begin, end) =
+            ("<!-- x: begin (written by `cargo xtask table --x`) -->\n", "<!-- x: end -->\n");
+        let text = format!("a\n{begin}old\n{end}b\n");
+        assert_eq!(replace(&text, "x", "new\n"), Some(format!("a\n{begin}new\n{end}b\n")));
+        assert_eq!(replace(&text, "y", "new"), None);
     }
 
     #[test]

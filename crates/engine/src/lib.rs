@@ -25,6 +25,7 @@ mod model;
 mod options;
 pub mod passes;
 mod plan;
+mod quantization;
 mod session;
 mod steps;
 
@@ -37,4 +38,5 @@ pub use error::{EngineError, UnsupportedNode};
 pub use model::Model;
 pub use options::{DenseWeights, Fusion, Options};
 pub use plan::{Explain, FusedInfo, Plan, StepInfo};
+pub use quantization::Quantization;
 pub use session::{Profile, Session, StepTime};

@@ -4,6 +4,7 @@ use crate::error::EngineError;
 use crate::options::{Choices, Options};
 use crate::passes::{self, PassOptions, PassReport};
 use crate::plan::{self, Packs, Plan};
+use crate::quantization::{self, Quantization};
 use crate::session::Session;
 use depthwise_formats::{SaveOptions, Saved};
 use depthwise_kernels::{Cpu, Par};
@@ -30,6 +31,8 @@ struct Shared {
     /// Shapes of all inputs of the graph that are states; `None` for those of the caller.
     states: Vec<Option<Shape>>,
     outputs: Vec<String>,
+    /// Of the caller's inputs and outputs.
+    quantizations: [Vec<Option<Quantization>>; 2],
     name: String,
     metadata: std::collections::BTreeMap<String, String>,
     report: PassReport,
@@ -94,6 +97,8 @@ impl Model {
             fusion: options.fusion,
             dense_weights: options.dense_weights,
         };
+        // The passes put integer layers in the place of what tells these.
+        let quantizations = quantization::of_ends(&graph);
         let report = passes::prepare(&mut graph, &options.passes);
         let state = |input: usize| {
             let state = graph.states().iter().find(|state| state.input == input);
@@ -121,6 +126,7 @@ impl Model {
             inputs,
             states,
             outputs,
+            quantizations,
             name: graph.name.clone(),
             metadata: graph.metadata.clone(),
             report,
@@ -147,6 +153,17 @@ impl Model {
     /// Name of every output.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = &str> {
         self.shared.outputs.iter().map(String::as_str)
+    }
+
+    /// What the 8-bit integers of an input stand for; `None` where it has no one scale, or there is
+    /// no such input.
+    pub fn input_quantization(&self, input: usize) -> Option<Quantization> {
+        self.shared.quantizations[0].get(input).copied().flatten()
+    }
+
+    /// As [`Model::input_quantization`], of an output.
+    pub fn output_quantization(&self, output: usize) -> Option<Quantization> {
+        self.shared.quantizations[1].get(output).copied().flatten()
     }
 
     /// The CPU that kernels are chosen for.

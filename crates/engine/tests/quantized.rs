@@ -2,7 +2,7 @@
 
 use depthwise_engine::formats::{Weights, safetensors, tflite};
 use depthwise_engine::layers::Op;
-use depthwise_engine::layers::ir::interpret;
+use depthwise_engine::layers::ir::{ValueId, interpret};
 use depthwise_engine::passes::{self, PassOptions};
 use depthwise_engine::{Cpu, Graph, Model, Options, Tensor};
 use std::path::PathBuf;
@@ -26,11 +26,14 @@ fn subject(name: &str) -> Option<Subject> {
     let models = shared()?.join("models");
     let graph = tflite::open(models.join(format!("tflite/{name}.tflite"))).unwrap();
     let golden = safetensors::open(models.join(format!("golden/{name}.safetensors"))).unwrap();
-    let all = |list: &str, ids: &[depthwise_engine::layers::ir::ValueId]| {
-        let named = |&id| tensor(&golden, &format!("{list}/{}", graph.value(id).name));
-        ids.iter().map(named).collect()
+    let all = |list: &str, ids: &[ValueId], is_state: &dyn Fn(usize) -> bool| {
+        let callers = ids.iter().enumerate().filter(|&(at, _)| !is_state(at));
+        let named = |(_, &id)| tensor(&golden, &format!("{list}/{}", graph.value(id).name));
+        callers.map(named).collect()
     };
-    let (inputs, outputs) = (all("in", graph.inputs()), all("out", graph.outputs()));
+    let states = graph.states();
+    let inputs = all("in", graph.inputs(), &|at| states.iter().any(|s| s.input == at));
+    let outputs = all("out", graph.outputs(), &|at| states.iter().any(|s| s.output == at));
     Some(Subject { graph, inputs, outputs })
 }
 
@@ -87,4 +90,47 @@ fn nothing_between_input_and_output_is_real() {
         let left: Vec<_> = graph.nodes().iter().filter(|node| real(&node.op)).collect();
         assert!(left.is_empty(), "{name}: {left:?}");
     }
+}
+
+/// Every quantized file, the share of elements that may differ from LiteRT's, and by how much.
+const FILES: [(&str, f64, i64); 8] = [
+    ("kws_dscnn_int8", 0.0, 0),
+    ("vww_96_int8", 0.0, 0),
+    ("mobilenet_v1_0.25_128_uint8_qat", 0.0, 0),
+    ("mobilenet_v1_0.75_192_uint8_qat", 0.002, 2),
+    ("mobilenet_v2_1.0_224_int8_ptq", 0.003, 3),
+    ("mobilenet_v2_1.0_224_uint8_qat", 0.0, 0),
+    ("deeplabv3_mnv2_dm05_uint8", 0.002, 20),
+    ("okay_nabu_streaming_int8", 0.0, 0),
+];
+
+#[test]
+fn every_quantized_file_gives_what_litert_gives() {
+    let mut faults = Vec::new();
+    for (name, share, step) in FILES {
+        let Some(subject) = subject(name) else { return };
+        let mut first: Option<Vec<Tensor>> = None;
+        for cpu in Cpu::from_env().unwrap().levels() {
+            for threads in [1, 2] {
+                let options = Options { threads, isa: Some(cpu.isa()), ..Options::default() };
+                let model = Model::from_graph(subject.graph.clone(), options).unwrap();
+                let shapes: Vec<_> = subject.inputs.iter().map(|input| *input.shape()).collect();
+                let mut session = model.session_for(&shapes).unwrap();
+                let got = session.run_tensors(&subject.inputs).unwrap();
+                match &first {
+                    Some(first) => assert_eq!(&got, first, "{name}, {}, {threads}", cpu.isa()),
+                    None => first = Some(got),
+                }
+            }
+        }
+        for (got, want) in first.iter().flatten().zip(&subject.outputs) {
+            let (differ, most) = difference(got, want);
+            println!("{name}: {differ} of {} differ, by {most} at most", got.elements());
+            let all = got.elements() as f64;
+            if differ as f64 > share * all || most > step {
+                faults.push(name);
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:?}");
 }

@@ -25,8 +25,8 @@ pub struct AllocError {
 
 /// Zeroed memory that starts on a 64-byte line.
 ///
-/// Of a megabyte or more, it is pages of its own, huge ones where the system has them; a smaller one
-/// comes from the heap, or from a [`Slab`].
+/// Of 128 KiB or more, it is pages of its own, from a megabyte on huge ones where the system has
+/// them; a smaller one comes from the heap, or from a [`Slab`].
 pub struct AlignedBuf {
     /// The first line.
     ptr: NonNull<u8>,
@@ -71,7 +71,7 @@ impl AlignedBuf {
         if len == 0 {
             return Ok(AlignedBuf { ptr: dangling(), len: 0, home: Home::Nowhere });
         }
-        if len >= pages::WORTH {
+        if len >= pages::OWN {
             // Where the system has no pages to give, the allocator has the last word.
             if let Some(pages) = Pages::new(len) {
                 return Ok(AlignedBuf {

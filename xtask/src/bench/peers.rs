@@ -63,6 +63,9 @@ const TURN_MS: f64 = 80.0;
 /// orders, through some fifty layers.
 const AGREEMENT: f64 = 1e-3;
 
+/// The same of networks in 8-bit integers, which two tools quantized on their own.
+const QUANTIZED_AGREEMENT: f64 = 0.25;
+
 /// Packages and versions of the other engines.
 pub(super) const fn versions() -> &'static [&'static str] {
     &setup::PACKAGES
@@ -88,7 +91,12 @@ fn measure_net(setup: &Setup, net: &Net, threads: usize, rounds: usize) -> Resul
         workers
             .push(Worker::start(engine, threads).with_context(|| format!("{name}: {}", net.name))?);
     }
-    compare_outputs(net.name, &mut workers)?;
+    // Quantized networks agree as far as their scales do.
+    if setup.int8 {
+        compare_outputs(net.name, &mut workers, QUANTIZED_AGREEMENT)?;
+    } else {
+        compare_outputs(net.name, &mut workers, AGREEMENT)?;
+    }
     let count = workers.len();
     for round in 0..rounds {
         progress(&format!("{}, {threads} thread(s): round {}/{rounds}", net.name, round + 1));
@@ -121,7 +129,7 @@ fn macs(net: &Net) -> Result<u64> {
 }
 
 /// Refuses to compare engines that compute different things.
-fn compare_outputs(net: &str, workers: &mut [Worker]) -> Result<()> {
+fn compare_outputs(net: &str, workers: &mut [Worker], agreement: f64) -> Result<()> {
     let mut first: Option<(String, Vec<f64>)> = None;
     for worker in workers {
         let out: Vec<f64> = worker.ask("out")?;
@@ -132,7 +140,7 @@ fn compare_outputs(net: &str, workers: &mut [Worker]) -> Result<()> {
         let scale = want.iter().fold(f64::MIN_POSITIVE, |m, x| m.max(x.abs()));
         let worst = want.iter().zip(&out).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         ensure!(
-            out.len() == want.len() && worst <= AGREEMENT * scale,
+            out.len() == want.len() && worst <= agreement * scale,
             "{net}: {name} answers {want:?}, {} {out:?}",
             worker.engine.name
         );
@@ -222,7 +230,7 @@ impl Drop for Worker {
     }
 }
 
-pub(super) fn print(rows: &[Row]) {
+pub(super) fn print(rows: &[Row], dtype: &str) {
     let header = [
         "network",
         "threads",
@@ -257,5 +265,5 @@ pub(super) fn print(rows: &[Row]) {
             row.samples.to_string(),
         ]);
     }
-    println!("\nEngines side by side, f32, 224 x 224, batch 1:\n{}", table.trim_fmt());
+    println!("\nEngines side by side, {dtype}, 224 x 224, batch 1:\n{}", table.trim_fmt());
 }

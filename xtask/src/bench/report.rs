@@ -20,7 +20,7 @@ pub(super) fn print(report: &Report, layers: bool) {
         print_nets(report);
     }
     if !report.peers.is_empty() {
-        super::peers::print(&report.peers);
+        super::peers::print(&report.peers, report.dtype);
     }
 }
 

@@ -27,6 +27,12 @@ pub(crate) struct PackKey {
     pub zeros: Option<ValueId>,
 }
 
+impl PackKey {
+    fn ids(&self) -> impl Iterator<Item = ValueId> + use<> {
+        [Some(self.weight), self.bias, self.zeros].into_iter().flatten()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum Packed {
     Gemm(Arc<PackedGemmF32>),
@@ -36,6 +42,13 @@ pub(crate) enum Packed {
     GemmQ(Arc<PackedGemmQs8>),
     ConvQ(Arc<PackedConvQs8>),
     DepthwiseQ(Arc<PackedDwQs8>),
+}
+
+/// What weights are packed for, and where: pointwise and dense ones, which are most, at once; others
+/// are moved there.
+pub(crate) struct Packer<'a> {
+    pub(crate) cpu: &'a Cpu,
+    pub(crate) memory: &'a mut Slab,
 }
 
 /// Packed weights of the constants of a prepared graph. Packing depends on the weight and the CPU
@@ -63,11 +76,11 @@ impl Packs {
         self.memory.expect(elements.saturating_mul(size_of::<f32>()).saturating_add(elements / 4));
     }
 
-    /// Moves weights that were just packed to where the others lie.
-    pub(crate) fn settle(&mut self, mut packed: Packed) -> Result<Packed, AllocError> {
+    /// Moves weights that were just packed elsewhere to where the others lie.
+    fn settle(&mut self, packed: &mut Packed) -> Result<(), AllocError> {
         let memory = &mut self.memory;
-        match &mut packed {
-            Packed::Gemm(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
+        match packed {
+            Packed::Gemm(_) => None,
             Packed::DenseF16(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Conv(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Depthwise(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
@@ -76,7 +89,7 @@ impl Packs {
             Packed::DepthwiseQ(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
         }
         .transpose()?;
-        Ok(packed)
+        Ok(())
     }
 
     pub(crate) fn insert(&mut self, key: PackKey, packed: Packed) {
@@ -105,20 +118,30 @@ impl Builder<'_> {
         &mut self,
         weight: ValueId,
         bias: Option<ValueId>,
-        pack: impl FnOnce(&Cpu, &[f32], Option<&[f32]>) -> Result<Packed, KernelError>,
+        pack: impl FnOnce(&mut Packer<'_>, &[f32], Option<&[f32]>) -> Result<Packed, KernelError>,
     ) -> Result<Packed, LowerError> {
         let key = PackKey { weight, bias, zeros: None };
-        let packed = match self.packs.get(&key) {
-            Some(packed) => packed.clone(),
-            None => {
-                let bias = bias.map(|id| self.need_constant(id)).transpose()?;
-                let bias = bias.map(Tensor::to_f32);
-                let weight = self.need_constant(weight)?.to_f32();
-                self.packs.settle(pack(&self.cpu, &weight, bias.as_deref())?)?
-            }
-        };
-        self.keep(key, &packed);
-        Ok(packed)
+        if let Some(packed) = self.packs.get(&key).cloned() {
+            self.release(key);
+            return Ok(packed);
+        }
+        let mut memory = std::mem::take(&mut self.packs.memory);
+        let packed = self.pack_f32(&mut memory, weight, bias, pack);
+        self.packs.memory = memory;
+        Ok(self.keep(key, packed?))
+    }
+
+    fn pack_f32(
+        &self,
+        memory: &mut Slab,
+        weight: ValueId,
+        bias: Option<ValueId>,
+        pack: impl FnOnce(&mut Packer<'_>, &[f32], Option<&[f32]>) -> Result<Packed, KernelError>,
+    ) -> Result<Packed, LowerError> {
+        let bias = bias.map(|id| self.need_constant(id)).transpose()?;
+        let bias = bias.map(Tensor::to_f32);
+        let weight = self.need_constant(weight)?.to_f32();
+        Ok(pack(&mut Packer { cpu: &self.cpu, memory }, &weight, bias.as_deref())?)
     }
 
     /// As [`Builder::packed`], of integer weights with their bias and zero points.
@@ -130,38 +153,49 @@ impl Builder<'_> {
         pack: impl FnOnce(&Cpu, &QWeights<'_>) -> Result<Packed, KernelError>,
     ) -> Result<Packed, LowerError> {
         let key = PackKey { weight, bias, zeros };
-        let packed = match self.packs.get(&key) {
-            Some(packed) => packed.clone(),
-            None => {
-                let w = self.need_constant(weight)?;
-                let weights = match w.data::<i8>() {
-                    Ok(w) => Weights8::I8(w),
-                    Err(_) => Weights8::U8(w.data::<u8>()?),
-                };
-                let list = |id: Option<ValueId>| -> Result<Option<&[i32]>, LowerError> {
-                    id.map(|id| Ok(self.need_constant(id)?.data::<i32>()?)).transpose()
-                };
-                let (bias, zeros) = (list(bias)?, list(zeros)?);
-                let weights = QWeights { weights, zero_points: zeros.unwrap_or(&[]), bias };
-                let packed = pack(&self.cpu, &weights)?;
-                self.packs.settle(packed)?
-            }
+        if let Some(packed) = self.packs.get(&key).cloned() {
+            self.release(key);
+            return Ok(packed);
+        }
+        let w = self.need_constant(weight)?;
+        let weights = match w.data::<i8>() {
+            Ok(w) => Weights8::I8(w),
+            Err(_) => Weights8::U8(w.data::<u8>()?),
         };
-        self.keep(key, &packed);
-        Ok(packed)
+        let list = |id: Option<ValueId>| -> Result<Option<&[i32]>, LowerError> {
+            id.map(|id| Ok(self.need_constant(id)?.data::<i32>()?)).transpose()
+        };
+        let (bias, zeros) = (list(bias)?, list(zeros)?);
+        let weights = QWeights { weights, zero_points: zeros.unwrap_or(&[]), bias };
+        let packed = pack(&self.cpu, &weights)?;
+        Ok(self.keep(key, packed))
     }
 
-    /// Remembers packed weights for other plans, and drops the constants that nothing else reads.
-    fn keep(&mut self, key: PackKey, packed: &Packed) {
-        let ids = || [Some(key.weight), key.bias, key.zeros].into_iter().flatten();
-        if ids().all(|id| id.index() < self.stable) {
+    /// Remembers packed weights for other plans. Their constants go before they are moved, so that
+    /// three copies of them never coexist.
+    fn keep(&mut self, key: PackKey, mut packed: Packed) -> Packed {
+        self.release(key);
+        // Where there is no memory to lie beside the others in, they stay where they were packed.
+        let _ = self.packs.settle(&mut packed);
+        if self.is_stable(&key) {
             self.packs.insert(key, packed.clone());
         }
-        for id in ids() {
+        packed
+    }
+
+    /// Whether other plans find these constants under the same ids.
+    fn is_stable(&self, key: &PackKey) -> bool {
+        key.ids().all(|id| id.index() < self.stable)
+    }
+
+    /// Drops the constants of packed weights that nothing else reads.
+    fn release(&mut self, key: PackKey) {
+        let stable = self.is_stable(&key);
+        for id in key.ids() {
             self.uses[id.index()] -= 1;
             if self.uses[id.index()] == 0 {
                 self.graph.release_constant(id);
-                if self.packs.get(&key).is_some() {
+                if stable {
                     self.prepared.release_constant(id);
                 }
             }

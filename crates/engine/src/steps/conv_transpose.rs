@@ -58,14 +58,21 @@ pub(super) fn conv_transpose2d(
     }
     let (geometry, skip) = geometry(layer, &input, &weights, out)?;
     let block = layer.stride;
-    let packed = b.packed(w, optional(node, 2), |cpu, w, bias| {
+    let packed = b.packed(w, optional(node, 2), |packer, w, bias| {
         let w = phases(layer, &weights, geometry.kernel, w);
         let bias: Option<Vec<f32>> = bias.map(|bias| bias.repeat(block.area()));
         let (ic, oc, kernel) = (geometry.input.c, geometry.output.c, geometry.kernel);
         Ok(if geometry.is_pointwise() {
-            Packed::Gemm(Arc::new(PackedGemmF32::pack(cpu, ic, oc, &w, bias.as_deref())?))
+            Packed::Gemm(Arc::new(PackedGemmF32::pack_in(
+                packer.memory,
+                packer.cpu,
+                ic,
+                oc,
+                &w,
+                bias.as_deref(),
+            )?))
         } else {
-            let packed = PackedConvF32::pack(cpu, kernel, ic, oc, 1, &w, bias.as_deref())?;
+            let packed = PackedConvF32::pack(packer.cpu, kernel, ic, oc, 1, &w, bias.as_deref())?;
             Packed::Conv(Arc::new(packed))
         })
     })?;

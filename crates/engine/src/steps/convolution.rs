@@ -18,14 +18,21 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
     let geometry = layer.geometry(b.shape(x), b.shape(w))?;
     b.need_f32(x)?;
     let pointwise = geometry.is_pointwise();
-    let packed = b.packed(w, bias, |cpu, w, bias| {
+    let packed = b.packed(w, bias, |packer, w, bias| {
         let (ic, oc) = (geometry.input.c, geometry.output.c);
         Ok(if geometry.kernel.area() == 1 && geometry.groups == 1 && pointwise {
-            Packed::Gemm(Arc::new(PackedGemmF32::pack(cpu, ic, oc, w, bias)?))
+            Packed::Gemm(Arc::new(PackedGemmF32::pack_in(
+                packer.memory,
+                packer.cpu,
+                ic,
+                oc,
+                w,
+                bias,
+            )?))
         } else {
             let kernel = geometry.kernel;
             Packed::Conv(Arc::new(PackedConvF32::pack(
-                cpu,
+                packer.cpu,
                 kernel,
                 ic,
                 oc,
@@ -73,9 +80,9 @@ pub(super) fn depthwise(
     let geometry = layer.geometry(b.shape(x), b.shape(w))?;
     let channels = geometry.input.c;
     let multiplier = geometry.output.c.checked_div(channels).unwrap_or(1);
-    let packed = b.packed(w, optional(node, 2), |cpu, w, bias| {
+    let packed = b.packed(w, optional(node, 2), |packer, w, bias| {
         let kernel = geometry.kernel;
-        let packed = PackedDwF32::pack(cpu, kernel, channels, multiplier, w, bias)?;
+        let packed = PackedDwF32::pack(packer.cpu, kernel, channels, multiplier, w, bias)?;
         Ok(Packed::Depthwise(Arc::new(packed)))
     })?;
     let Packed::Depthwise(weights) = packed else { return Err(shared_weight()) };

@@ -20,11 +20,18 @@ pub(super) fn dense(b: &mut Builder<'_>, node: &Node, layer: &Dense) -> Result<(
         _ => return Err(LowerError::Unsupported(format!("a weight of shape {}", b.shape(w)))),
     };
     let half = b.dense_weights() == DenseWeights::F16;
-    let packed = b.packed(w, optional(node, 2), |cpu, w, bias| {
-        if half && let Ok(packed) = PackedDenseF16::pack(cpu, k, n, w, bias) {
+    let packed = b.packed(w, optional(node, 2), |packer, w, bias| {
+        if half && let Ok(packed) = PackedDenseF16::pack(packer.cpu, k, n, w, bias) {
             return Ok(Packed::DenseF16(Arc::new(packed)));
         }
-        Ok(Packed::Gemm(Arc::new(PackedGemmF32::pack(cpu, k, n, w, bias)?)))
+        Ok(Packed::Gemm(Arc::new(PackedGemmF32::pack_in(
+            packer.memory,
+            packer.cpu,
+            k,
+            n,
+            w,
+            bias,
+        )?)))
     })?;
     let x = b.arg(x)?;
     let (buf, view) = b.output(node.outputs[0]);

@@ -17,6 +17,9 @@ pub(crate) struct Panel {
     start: usize,
 }
 
+/// Elements of a cache line.
+const LINE: usize = 16;
+
 /// The weights of a pointwise convolution or dense layer, in the order that the kernels read.
 ///
 /// `panels` of `[k][nr]`, each on a 64-byte line, columns past `n` zero; before them the bias of
@@ -45,8 +48,23 @@ impl PackedGemmF32 {
         weights: &[f32],
         bias: Option<&[f32]>,
     ) -> Result<PackedGemmF32, KernelError> {
+        PackedGemmF32::pack_in(&mut Slab::default(), cpu, k, n, weights, bias)
+    }
+
+    /// As [`PackedGemmF32::pack`], in `memory`, to lie beside the weights of other layers.
+    ///
+    /// # Errors
+    /// As [`PackedGemmF32::pack`].
+    pub fn pack_in(
+        memory: &mut Slab,
+        cpu: &Cpu,
+        k: usize,
+        n: usize,
+        weights: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<PackedGemmF32, KernelError> {
         check_lengths(k, n, weights, bias)?;
-        PackedGemmF32::with_panels(widths(cpu, n), k, n, weights, bias)
+        PackedGemmF32::with_panels(memory, widths(cpu, n), k, n, weights, bias)
     }
 
     /// As [`PackedGemmF32::pack`], all panels for this kernel.
@@ -63,10 +81,12 @@ impl PackedGemmF32 {
     ) -> Result<PackedGemmF32, KernelError> {
         require_support(kernel)?;
         check_lengths(k, n, weights, bias)?;
-        PackedGemmF32::with_panels(vec![kernel; n.div_ceil(kernel.nr)], k, n, weights, bias)
+        let kernels = vec![kernel; n.div_ceil(kernel.nr)];
+        PackedGemmF32::with_panels(&mut Slab::default(), kernels, k, n, weights, bias)
     }
 
     fn with_panels(
+        memory: &mut Slab,
         kernels: Vec<&'static Kernel>,
         k: usize,
         n: usize,
@@ -84,7 +104,7 @@ impl PackedGemmF32 {
                 Panel { start, ..panel }
             })
             .collect();
-        let mut data = AlignedBuf::zeroed(elements * size_of::<f32>())?;
+        let mut data = memory.zeroed(elements * size_of::<f32>())?;
         let packed = data.as_mut_slice::<f32>();
         if let Some(bias) = bias {
             packed[..n].copy_from_slice(bias);
@@ -92,10 +112,14 @@ impl PackedGemmF32 {
         for panel in &panels {
             let nr = panel.kernel.nr;
             let target = &mut packed[panel.start..][..k * nr];
-            for j in 0..nr.min(n - panel.col) {
-                let column = &weights[(panel.col + j) * k..][..k];
-                for (row, &weight) in target.chunks_exact_mut(nr).zip(column) {
-                    row[j] = weight;
+            // A line of each column at a time, into rows that the L1 cache holds.
+            for (block, rows) in target.chunks_mut(LINE * nr).enumerate() {
+                for j in 0..nr.min(n - panel.col) {
+                    let column = &weights[(panel.col + j) * k..][..k];
+                    let line = &column[block * LINE..];
+                    for (slot, &weight) in rows[j..].iter_mut().step_by(nr).zip(line) {
+                        *slot = weight;
+                    }
                 }
             }
         }

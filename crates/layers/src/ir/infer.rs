@@ -78,7 +78,13 @@ impl Types {
 }
 
 /// Largest derived constant that inference computes: shapes and index tables, not weights.
-const MAX_DERIVED_ELEMENTS: usize = 4096;
+fn may_be_derived(ty: &TensorType) -> bool {
+    let most = match ty.dtype.is_float() {
+        true => 64, // Scales of a resize.
+        false => 4096,
+    };
+    ty.shape.elements() <= most
+}
 
 /// Finds the type of every value, for inputs of these shapes (one per graph input, in order).
 ///
@@ -130,7 +136,7 @@ fn derive(
     args: &[Option<Arg<'_>>],
     types: &[TensorType],
 ) -> Result<Vec<Tensor>, LayerError> {
-    if types.iter().any(|t| t.shape.elements() > MAX_DERIVED_ELEMENTS) {
+    if !types.iter().all(may_be_derived) {
         return Ok(Vec::new());
     }
     if let crate::Op::ShapeOf(shape_of) = &node.op {

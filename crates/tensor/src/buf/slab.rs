@@ -50,7 +50,11 @@ impl Slab {
         Ok(buf)
     }
 
-    fn zeroed(&mut self, len: usize) -> Result<AlignedBuf, AllocError> {
+    /// A buffer of `len` zeros, from where [`Slab::copy_of`] takes its own.
+    ///
+    /// # Errors
+    /// [`AllocError`] where the system has no memory.
+    pub fn zeroed(&mut self, len: usize) -> Result<AlignedBuf, AllocError> {
         let size = len.checked_next_multiple_of(ALIGN).ok_or(AllocError { bytes: len })?;
         let expected = self.expected;
         self.expected = expected.saturating_sub(size);

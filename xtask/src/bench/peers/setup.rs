@@ -26,7 +26,12 @@ pub(crate) struct PeerArgs {
     /// Compare with ONNX Runtime, LiteRT and OpenVINO, which pip installs below target/
     #[arg(long)]
     pub(crate) peers: bool,
-    /// With --peers: a folder of NAME.onnx and NAME.tflite; made by ../shared/tools/peers unless given
+    /// With --peers: the networks in 8-bit integers; ONNX Runtime and OpenVINO read ONNX files with
+    /// activations of u8 or i8, LiteRT and this engine TFLite files, this engine also the former
+    #[arg(long, requires = "peers")]
+    pub(crate) int8: bool,
+    /// With --peers: a folder of NAME.onnx and NAME.tflite (8 bits: NAME_qdq_u8s8.onnx,
+    /// NAME_qdq_s8s8.onnx, NAME_int8.tflite); made by ../shared/tools/peers unless given
     #[arg(long, value_name = "DIR", requires = "peers")]
     models: Option<PathBuf>,
     /// With --peers: a Python that has ONNX Runtime and OpenVINO already
@@ -46,6 +51,8 @@ pub(super) struct Engine {
 }
 
 pub(super) struct Setup {
+    /// Networks in 8-bit integers.
+    pub(super) int8: bool,
     models: PathBuf,
     python: PathBuf,
     litert_python: PathBuf,
@@ -64,39 +71,50 @@ impl Setup {
         let litert_python = args.litert_python.clone().unwrap_or_else(|| python.clone());
         let models = match &args.models {
             Some(models) => models.clone(),
-            None => generated_models(&target, &python, nets)?,
+            None => generated_models(&target, &python, nets, args.int8)?,
         };
         let worker = workspace::root().join("xtask/peers/worker.py");
-        Ok(Setup { models, python, litert_python, worker, ours: our_worker()? })
+        let int8 = args.int8;
+        Ok(Setup { int8, models, python, litert_python, worker, ours: our_worker()? })
     }
 
     /// The engines that have a file of this network; ours first, at AVX2 as well where the CPU has
     /// more.
     pub(super) fn engines(&self, net: &str) -> Vec<Engine> {
-        let file = |extension: &str| self.models.join(net).with_extension(extension);
-        let python = |name: &str, python: &Path, model: PathBuf| Engine {
-            name: name.to_owned(),
+        let file = |ending: &str| self.models.join(format!("{net}{ending}"));
+        let python = |engine: &str, of: &str, python: &Path, model: &Path| Engine {
+            name: format!("{engine}{of}"),
             program: python.to_owned(),
-            args: vec![self.worker.clone().into(), name.into(), model.into()],
+            args: vec![self.worker.clone().into(), engine.into(), model.into()],
             env: Vec::new(),
         };
-        let ours = |name: &str, env: Vec<(&'static str, &'static str)>| Engine {
+        let ours = |name: &str, model: PathBuf, env: Vec<(&'static str, &'static str)>| Engine {
             name: name.to_owned(),
             program: self.ours.clone(),
-            args: vec![file("onnx").into()],
+            args: vec![model.into()],
             env,
         };
-        let mut engines = vec![ours("depthwise", Vec::new())];
+        let (tflite, onnx, own) = match self.int8 {
+            true => (file("_int8.tflite"), file("_qdq_u8s8.onnx"), file("_int8.tflite")),
+            false => (file(".tflite"), file(".onnx"), file(".onnx")),
+        };
+        let mut engines = vec![ours("depthwise", own.clone(), Vec::new())];
         if Cpu::detect().isa() == Isa::Avx512 {
-            engines.push(ours("depthwise avx2", vec![("DEPTHWISE_ISA", "avx2")]));
+            engines.push(ours("depthwise avx2", own, vec![("DEPTHWISE_ISA", "avx2")]));
         }
-        if file("tflite").is_file() {
-            engines.push(python("litert", &self.litert_python, file("tflite")));
+        if tflite.is_file() {
+            engines.push(python("litert", "", &self.litert_python, &tflite));
         } else {
-            done(&format!("litert: skipped, there is no {}", file("tflite").display()));
+            done(&format!("litert: skipped, there is no {}", tflite.display()));
         }
-        for name in ["onnxruntime", "openvino"] {
-            engines.push(python(name, &self.python, file("onnx")));
+        if self.int8 {
+            engines.push(ours("depthwise u8s8", onnx.clone(), Vec::new()));
+            let signed = file("_qdq_s8s8.onnx");
+            engines.push(python("onnxruntime", " s8s8", &self.python, &signed));
+        }
+        let of = if self.int8 { " u8s8" } else { "" };
+        for engine in ["onnxruntime", "openvino"] {
+            engines.push(python(engine, of, &self.python, &onnx));
         }
         engines
     }
@@ -118,24 +136,29 @@ pub(crate) fn environment(folder: &Path, packages: &[&str]) -> Result<PathBuf> {
 }
 
 /// The networks as files, from the generator beside the repository.
-fn generated_models(target: &Path, python: &Path, nets: &[Net]) -> Result<PathBuf> {
+fn generated_models(target: &Path, python: &Path, nets: &[Net], int8: bool) -> Result<PathBuf> {
     let models = target.join("models");
-    let complete = |extension: &str| {
-        nets.iter().all(|net| models.join(net.name).with_extension(extension).is_file())
+    let complete = |ending: &str| {
+        nets.iter().all(|net| models.join(format!("{}{ending}", net.name)).is_file())
     };
+    let quantized = || !int8 || complete("_qdq_u8s8.onnx") && complete("_qdq_s8s8.onnx");
     let generator = workspace::root().join("../shared/tools/peers/gen_models.py");
-    if !complete("onnx") || !complete("tflite") {
+    if !complete(".onnx") || !complete(".tflite") || !quantized() {
         ensure!(
             generator.is_file(),
             "there is no ../shared/tools/peers to make the networks with; give a folder of NAME.onnx \
              and NAME.tflite with --models"
         );
     }
-    if !complete("onnx") {
+    if !complete(".onnx") {
         done("making the networks as ONNX files");
         run(Command::new(python).arg(&generator).arg(&models).arg("--onnx"))?;
     }
-    if !complete("tflite") {
+    if !quantized() {
+        done("making the networks as quantized ONNX files");
+        run(Command::new(python).arg(&generator).arg(&models).arg("--qdq"))?;
+    }
+    if !complete(".tflite") {
         let tensorflow =
             environment(&target.join("tensorflow"), &[TENSORFLOW, PACKAGES[1], PACKAGES[4]])?;
         done("making the networks as TFLite files");
