@@ -15,6 +15,7 @@ mod reduce;
 mod resize;
 mod shape;
 mod transposed;
+mod volume;
 
 pub(super) use context::{Context, Fail};
 
