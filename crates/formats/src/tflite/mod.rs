@@ -19,6 +19,7 @@
 
 mod custom;
 mod error;
+mod flexbuffer;
 mod import;
 mod metadata;
 mod ops;
