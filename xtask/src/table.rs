@@ -1,19 +1,28 @@
 //! `cargo xtask table`: files that follow from the code.
 //!
-//! `--shapes` writes `benches/shapes/*.csv`, `--kernels` the list of kernels in `docs/kernels.md`.
-//! Tests keep both up to date.
+//! `--shapes` writes `benches/shapes/*.csv`, `--kernels` the list of kernels in `docs/kernels.md`,
+//! `--formats` that of operators in `docs/formats.md`. Tests keep all up to date.
 
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use depthwise_benches::families::{FAMILIES, Family};
 use depthwise_benches::shapes::NETS;
+use depthwise_formats::{Support, support};
 use depthwise_kernels::Isa;
 use std::fmt::Write as _;
 
 /// Where the list of kernels stands.
 const KERNELS_FILE: &str = "docs/kernels.md";
-const BEGIN: &str = "<!-- kernels: begin (written by `cargo xtask table --kernels`) -->\n";
-const END: &str = "<!-- kernels: end -->\n";
+const KERNELS: [&str; 2] = [
+    "<!-- kernels: begin (written by `cargo xtask table --kernels`) -->\n",
+    "<!-- kernels: end -->\n",
+];
+/// Where the list of operators stands.
+const FORMATS_FILE: &str = "docs/formats.md";
+const FORMATS: [&str; 2] = [
+    "<!-- operators: begin (written by `cargo xtask table --formats`) -->\n",
+    "<!-- operators: end -->\n",
+];
 
 #[derive(clap::Args)]
 #[command(after_help = "Without an option, prints the list of kernels.")]
@@ -24,6 +33,9 @@ pub(crate) struct Args {
     /// Write the list of kernels into docs/kernels.md
     #[arg(long)]
     kernels: bool,
+    /// Write the list of operators that are read into docs/formats.md
+    #[arg(long)]
+    formats: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -38,12 +50,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             cfg!(target_arch = "x86_64"),
             "{KERNELS_FILE} lists the kernels of an x86-64 build; this is another"
         );
-        let path = workspace::root().join(KERNELS_FILE);
-        let text = std::fs::read_to_string(&path).context(KERNELS_FILE)?;
-        let new = replace(&text, &kernels()).context("docs/kernels.md has no kernels: markers")?;
-        write(KERNELS_FILE, &new)?;
+        update(KERNELS_FILE, KERNELS, &kernels())?;
     }
-    if !args.shapes && !args.kernels {
+    if args.formats {
+        update(FORMATS_FILE, FORMATS, &formats())?;
+    }
+    if !args.shapes && !args.kernels && !args.formats {
         print!("{}", kernels());
     }
     Ok(())
@@ -55,11 +67,46 @@ fn write(path: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Exchanges what stands between the markers of a file.
+fn update(path: &str, markers: [&str; 2], new: &str) -> Result<()> {
+    let text =
+        std::fs::read_to_string(workspace::root().join(path)).with_context(|| path.to_owned())?;
+    let new = replace(&text, markers, new).with_context(|| format!("{path} has no markers"))?;
+    write(path, &new)
+}
+
 /// The text between the markers exchanged; `None` where a marker is missing.
-fn replace(text: &str, new: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{new}{END}{after}"))
+fn replace(text: &str, [begin, end]: [&str; 2], new: &str) -> Option<String> {
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}{new}{end}{after}"))
+}
+
+/// For each format the operators that are read, those of which something is not, and those that
+/// are known by name and refused.
+fn formats() -> String {
+    let all = support();
+    let mut names: Vec<&str> = all.iter().map(|support| support.format).collect();
+    names.dedup();
+    let mut text = String::new();
+    for name in names {
+        let of_format = || all.iter().filter(|support| support.format == name);
+        let listed = |which: &dyn Fn(&&Support) -> bool| {
+            of_format().filter(which).map(|s| s.operator).collect::<Vec<_>>().join(", ")
+        };
+        let whole = listed(&|s| s.is_read && s.limits.is_empty());
+        writeln!(text, "### {name}\n\nRead: {whole}.\n").expect("a string takes all");
+        text += "| read in part | but for |\n|---|---|\n";
+        for Support { operator, limits, .. } in of_format().filter(|s| !s.limits.is_empty()) {
+            writeln!(text, "| {operator} | {limits} |").expect("a string takes all");
+        }
+        let refused = listed(&|s| !s.is_read);
+        if !refused.is_empty() {
+            writeln!(text, "\nRefused: {refused}.").expect("a string takes all");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// A line for each level of each family, the entries in the order of the list.
@@ -95,15 +142,22 @@ mod tests {
     #[test]
     fn list_of_kernels_in_the_documentation_is_up_to_date() {
         let text = std::fs::read_to_string(workspace::root().join(KERNELS_FILE)).unwrap();
-        let want = replace(&text, &kernels()).unwrap();
+        let want = replace(&text, KERNELS, &kernels()).unwrap();
         assert!(text == want, "run `cargo xtask table --kernels`");
     }
 
     #[test]
+    fn list_of_operators_in_the_documentation_is_up_to_date() {
+        let text = std::fs::read_to_string(workspace::root().join(FORMATS_FILE)).unwrap();
+        let want = replace(&text, FORMATS, &formats()).unwrap();
+        assert!(text == want, "run `cargo xtask table --formats`");
+    }
+
+    #[test]
     fn only_what_stands_between_the_markers_is_replaced() {
-        let text = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(replace(&text, "new\n"), Some(format!("a\n{BEGIN}new\n{END}b\n")));
-        assert_eq!(replace("no markers", "new"), None);
+        let new = replace("a\n<\nold\n>\nb\n", ["<\n", ">\n"], "new\n");
+        assert_eq!(new.as_deref(), Some("a\n<\nnew\n>\nb\n"));
+        assert_eq!(replace("no markers", ["<\n", ">\n"], "new"), None);
     }
 
     #[test]

@@ -117,31 +117,67 @@ impl<'a> Buffer<'a> {
     }
 }
 
+/// The bytes of a map, four for each value; names in order, together less than 250 bytes.
+#[cfg(test)]
+pub(super) fn of_map(entries: &[(&str, Scalar)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut names = Vec::new();
+    for (name, _) in entries {
+        names.push(bytes.len());
+        bytes.extend(name.bytes().chain([0]));
+    }
+    // Names: their number, then the distance back to each, one byte each.
+    let number = |bytes: &mut Vec<u8>, n: usize| bytes.push(u8::try_from(n).unwrap());
+    number(&mut bytes, entries.len());
+    let keys = bytes.len();
+    for name in names {
+        let here = bytes.len();
+        number(&mut bytes, here - name);
+    }
+    // The map: distance to the names, their width, the number of values, values, types.
+    let word = |bytes: &mut Vec<u8>, n: u32| bytes.extend(n.to_le_bytes());
+    let here = bytes.len();
+    word(&mut bytes, (here - keys) as u32);
+    word(&mut bytes, 1);
+    word(&mut bytes, entries.len() as u32);
+    let values = bytes.len();
+    let mut kinds = Vec::new();
+    for (_, value) in entries {
+        let (kind, bits) = match *value {
+            Scalar::Int(n) => (INT, n as i32 as u32),
+            Scalar::Float(x) => (FLOAT, (x as f32).to_bits()),
+            Scalar::Bool(truth) => (BOOL, truth.into()),
+            Scalar::Other => (MAP, 4),
+        };
+        word(&mut bytes, bits);
+        kinds.push(kind << 2 | 2);
+    }
+    bytes.extend(kinds);
+    // The root: distance to the first value.
+    let here = bytes.len();
+    number(&mut bytes, here - values);
+    bytes.extend([MAP << 2 | 2, 1]);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// `{a: 7, b: true, c: 0.5}` in four bytes each, as the writer of the format makes it.
     fn sample() -> Vec<u8> {
-        let mut bytes = b"a\0b\0c\0\0\0".to_vec();
-        // Names: their number, then the distance back to each, one byte each.
-        bytes.extend([3, 9, 8, 7]);
-        // The map: distance to the names, their width, the number of values, values, types.
-        let keys = 9u32;
-        let here = bytes.len() as u32;
-        for word in [here - keys, 1, 3, 7, 1, 0.5f32.to_bits()] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend([INT << 2 | 2, BOOL << 2 | 2, FLOAT << 2 | 2]);
-        // The root: distance to the first value.
-        bytes.extend([15, MAP << 2 | 2, 1]);
-        bytes
+        of_map(&[("a", Scalar::Int(-7)), ("b", Scalar::Bool(true)), ("c", Scalar::Float(0.5))])
     }
 
     #[test]
     fn numbers_are_read_by_name() {
-        let want = [("a", Scalar::Int(7)), ("b", Scalar::Bool(true)), ("c", Scalar::Float(0.5))];
-        assert_eq!(map(&sample()).unwrap(), want);
+        // As the format's own writer lays it out.
+        let mut bytes = b"a\0b\0c\0\x03\x07\x06\x05".to_vec();
+        let words = [3, 1, 3, -7i32 as u32, 1, 0.5f32.to_bits()];
+        bytes.extend(words.into_iter().flat_map(u32::to_le_bytes));
+        bytes.extend([0x06, 0x6A, 0x0E, 15, 0x26, 1]);
+        assert_eq!(sample(), bytes);
+        let want = [("a", Scalar::Int(-7)), ("b", Scalar::Bool(true)), ("c", Scalar::Float(0.5))];
+        assert_eq!(map(&bytes).unwrap(), want);
     }
 
     #[test]
@@ -155,7 +191,9 @@ mod tests {
                 let mut bytes = whole.clone();
                 bytes[at] = value;
                 // Bounded whatever it reads: no entry without a byte of its own.
-                assert!(map(&bytes).is_err() || map(&bytes).unwrap().len() <= bytes.len());
+                assert!(
+                    map(&bytes).is_ok_and(|map| map.len() <= bytes.len()) || map(&bytes).is_err()
+                );
             }
         }
     }

@@ -22,7 +22,7 @@ mod error;
 mod flexbuffer;
 mod import;
 mod metadata;
-mod ops;
+pub(crate) mod ops;
 mod sparse;
 mod tensor;
 mod variable;

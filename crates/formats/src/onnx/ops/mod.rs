@@ -64,6 +64,12 @@ const TABLES: &[&[Row]] = &[
     transposed::ROWS,
 ];
 
+/// Names of all operators that are converted, those of ONNX Runtime's own domain last.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let microsoft = quantize::MICROSOFT.iter();
+    TABLES.iter().copied().flatten().chain(microsoft).map(|row| row.op_type)
+}
+
 /// The converter for an operator of a domain (empty: the standard one) at the version that the
 /// model asks for.
 pub(super) fn find(domain: &str, op_type: &str, version: Option<i64>) -> Result<Convert, Fail> {
