@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: everything that must pass before a change lands.
 
-use crate::{counts, tidy, workspace};
+use crate::{conformance, counts, tidy, workspace};
 use anyhow::{Context, Result, bail, ensure};
 use depthwise_kernels::Cpu;
 use std::process::{Command, Stdio};
@@ -79,6 +79,9 @@ fn steps(after_tests: bool) -> Vec<Step> {
                 return Ok(Outcome::Skipped("the counts are those of x86-64".into()));
             }
             counts::run(&counts::Args::default()).map(|()| Outcome::Passed)
+        }),
+        Step::new("conformance", "no case of the ONNX package is lost", || {
+            conformance::run(&conformance::Args::default()).map(|()| Outcome::Passed)
         }),
         Step::cargo(
             "clippy",

@@ -1,7 +1,8 @@
 //! `cargo xtask table`: files that follow from the code.
 //!
 //! `--shapes` writes `benches/shapes/*.csv`, `--kernels` the list of kernels in `docs/kernels.md`,
-//! `--speed` the comparison in `README.md`. Tests keep them up to date.
+//! `--formats` that of operators in `docs/formats.md`, `--speed` the comparison in `README.md`. Tests
+//! keep all up to date.
 
 mod speed;
 
@@ -9,12 +10,15 @@ use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use depthwise_benches::families::{FAMILIES, Family};
 use depthwise_benches::shapes::NETS;
+use depthwise_formats::{Support, support};
 use depthwise_kernels::Isa;
 use std::fmt::Write as _;
 
 /// Where the list of kernels stands.
 const KERNELS_FILE: &str = "docs/kernels.md";
-/// Where the comparison stands.
+/// Where the list of operators stands.
+const FORMATS_FILE: &str = "docs/formats.md";
+/// Where the comparison with other engines stands.
 const SPEED_FILE: &str = "README.md";
 
 #[derive(clap::Args)]
@@ -26,6 +30,9 @@ pub(crate) struct Args {
     /// Write the list of kernels into docs/kernels.md
     #[arg(long)]
     kernels: bool,
+    /// Write the list of operators that are read into docs/formats.md
+    #[arg(long)]
+    formats: bool,
     /// Write the comparison with other engines into README.md, from the newest benches/record
     #[arg(long)]
     speed: bool,
@@ -43,18 +50,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             cfg!(target_arch = "x86_64"),
             "{KERNELS_FILE} lists the kernels of an x86-64 build; this is another"
         );
-        let path = workspace::root().join(KERNELS_FILE);
-        let text = std::fs::read_to_string(&path).context(KERNELS_FILE)?;
-        let new =
-            replace(&text, "kernels", &kernels()).context("docs/kernels.md has no markers")?;
-        write(KERNELS_FILE, &new)?;
+        update(KERNELS_FILE, "kernels", &kernels())?;
+    }
+    if args.formats {
+        update(FORMATS_FILE, "formats", &formats())?;
     }
     if args.speed {
-        let text = std::fs::read_to_string(workspace::root().join(SPEED_FILE))?;
-        let new = replace(&text, "speed", &speed::tables()?).context("README.md has no markers")?;
-        write(SPEED_FILE, &new)?;
+        update(SPEED_FILE, "speed", &speed::tables()?)?;
     }
-    if !args.shapes && !args.kernels && !args.speed {
+    if !(args.shapes || args.kernels || args.formats || args.speed) {
         print!("{}", kernels());
     }
     Ok(())
@@ -66,6 +70,14 @@ fn write(path: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Exchanges what stands between the markers of `what` in a file.
+fn update(path: &str, what: &str, new: &str) -> Result<()> {
+    let text =
+        std::fs::read_to_string(workspace::root().join(path)).with_context(|| path.to_owned())?;
+    let new = replace(&text, what, new).with_context(|| format!("{path} has no markers"))?;
+    write(path, &new)
+}
+
 /// The text between the markers of `what` exchanged; `None` where a marker is missing.
 fn replace(text: &str, what: &str, new: &str) -> Option<String> {
     let begin = format!("<!-- {what}: begin (written by `cargo xtask table --{what}`) -->\n");
@@ -73,6 +85,33 @@ fn replace(text: &str, what: &str, new: &str) -> Option<String> {
     let (before, rest) = text.split_once(&begin)?;
     let (_, after) = rest.split_once(&end)?;
     Some(format!("{before}{begin}{new}{end}{after}"))
+}
+
+/// For each format the operators that are read, those of which something is not, and those that
+/// are known by name and refused.
+fn formats() -> String {
+    let all = support();
+    let mut names: Vec<&str> = all.iter().map(|support| support.format).collect();
+    names.dedup();
+    let mut text = String::new();
+    for name in names {
+        let of_format = || all.iter().filter(|support| support.format == name);
+        let listed = |which: &dyn Fn(&&Support) -> bool| {
+            of_format().filter(which).map(|s| s.operator).collect::<Vec<_>>().join(", ")
+        };
+        let whole = listed(&|s| s.is_read && s.limits.is_empty());
+        writeln!(text, "### {name}\n\nRead: {whole}.\n").expect("a string takes all");
+        text += "| read in part | but for |\n|---|---|\n";
+        for Support { operator, limits, .. } in of_format().filter(|s| !s.limits.is_empty()) {
+            writeln!(text, "| {operator} | {limits} |").expect("a string takes all");
+        }
+        let refused = listed(&|s| !s.is_read);
+        if !refused.is_empty() {
+            writeln!(text, "\nRefused: {refused}.").expect("a string takes all");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// A line for each level of each family, the entries in the order of the list.
@@ -104,19 +143,21 @@ fn by_level(family: &Family) -> Vec<(Isa, Vec<&'static str>)> {
 mod tests {
     use super::*;
 
-    #[cfg(target_arch = "x86_64")]
-    #[test]
-    fn list_of_kernels_in_the_documentation_is_up_to_date() {
-        let text = std::fs::read_to_string(workspace::root().join(KERNELS_FILE)).unwrap();
-        let want = replace(&text, "kernels", &kernels()).unwrap();
-        assert!(text == want, "run `cargo xtask table --kernels`");
+    fn is_current(path: &str, what: &str, want: &str) -> bool {
+        let text = std::fs::read_to_string(workspace::root().join(path)).unwrap();
+        replace(&text, what, want).unwrap() == text
     }
 
     #[test]
-    fn comparison_in_the_readme_is_that_of_the_newest_record() {
-        let text = std::fs::read_to_string(workspace::root().join(SPEED_FILE)).unwrap();
-        let want = replace(&text, "speed", &speed::tables().unwrap()).unwrap();
-        assert!(text == want, "run `cargo xtask table --speed`");
+    fn lists_in_the_documentation_are_up_to_date() {
+        if cfg!(target_arch = "x86_64") {
+            let current = is_current(KERNELS_FILE, "kernels", &kernels());
+            assert!(current, "run `cargo xtask table --kernels`");
+        }
+        let current = is_current(FORMATS_FILE, "formats", &formats());
+        assert!(current, "run `cargo xtask table --formats`");
+        let current = is_current(SPEED_FILE, "speed", &speed::tables().unwrap());
+        assert!(current, "run `cargo xtask table --speed`");
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub mod conv2d;
 pub mod conv2d_bwd;
 pub mod conv2d_qs8;
 pub mod dense_f16;
+pub mod detections;
 pub mod dwconv_bwd;
 pub mod dwconv_f32;
 pub mod dwconv_qs8;

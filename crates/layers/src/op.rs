@@ -69,6 +69,8 @@ ops! {
     DepthwiseInputGrad,
     /// See [`DepthwiseWeightGrad`](crate::DepthwiseWeightGrad).
     DepthwiseWeightGrad,
+    /// See [`Detections`](crate::Detections).
+    Detections,
     /// See [`Dropout`](crate::Dropout).
     Dropout,
     /// See [`Expand`](crate::Expand).

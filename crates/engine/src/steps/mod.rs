@@ -3,6 +3,7 @@
 mod conv_transpose;
 mod convolution;
 mod dense;
+mod detections;
 mod elementwise;
 mod gradient;
 mod movement;
@@ -32,6 +33,7 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::Dense(layer) => dense::dense(b, node, layer),
         Op::Dequantize(_) => quantized::dequantize(b, node),
         Op::DepthToSpace(layer) => movement::depth_to_space(b, node, layer),
+        Op::Detections(layer) => detections::detections(b, node, layer),
         Op::DepthwiseConv2d(layer) if streams_weights(b, node) => {
             gradient::depthwise(b, node, layer)
         }

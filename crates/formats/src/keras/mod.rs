@@ -18,7 +18,7 @@ mod error;
 mod h5;
 mod import;
 mod model;
-mod ops;
+pub(crate) mod ops;
 mod weights;
 
 pub use error::{KerasError, UnsupportedLayer};

@@ -11,7 +11,7 @@ pub(super) struct Facts {
     /// Number of dimensions.
     pub(super) rank: Option<usize>,
     /// Number of elements, where there is one dimension: the rank of what has this shape.
-    len: Option<usize>,
+    pub(super) len: Option<usize>,
     /// It depends on a node that was not imported; what is not known of it is nobody's fault.
     pub(super) poisoned: bool,
 }

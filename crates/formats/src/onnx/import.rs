@@ -7,7 +7,7 @@ use super::ops::{self, Context, Fail};
 use super::tensor::{self, TensorReader};
 use super::wire::{self, Dimension};
 use depthwise_layers::ir::{Dim, Graph, InputType, ValueId};
-use depthwise_layers::{Activate, Activation, Cast, Op};
+use depthwise_layers::{Activate, Activation, Arg, Cast, Op, ShapeOf, TensorType};
 use depthwise_tensor::{DType, MAX_RANK, Tensor};
 use std::collections::{HashMap, HashSet};
 
@@ -48,7 +48,12 @@ pub(super) struct Importer<'m> {
     /// What is known of each value of `graph`.
     facts: Vec<Facts>,
     node_names: HashSet<String>,
+    /// Elements of values that follow from a few constants, as axes and sizes may.
+    computed: HashMap<ValueId, Tensor>,
 }
+
+/// Operands and results up to this size are computed while the graph is built.
+const FEW_BYTES: usize = 1 << 10;
 
 impl<'m> Importer<'m> {
     fn new(model: &'m wire::Model<'m>, tensors: TensorReader) -> Result<Importer<'m>, OnnxError> {
@@ -64,6 +69,7 @@ impl<'m> Importer<'m> {
             values: HashMap::new(),
             facts: Vec::new(),
             node_names: HashSet::new(),
+            computed: HashMap::new(),
         };
         let metadata = model.metadata.iter();
         importer.graph.metadata = metadata.map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
@@ -241,9 +247,42 @@ impl<'m> Importer<'m> {
             inputs.iter().map(|input| input.and_then(|id| self.graph.constant(id))).collect();
         let facts = Facts::of_results(&op, &operands, &constants);
         self.facts.extend(std::iter::repeat_n(facts, outputs));
+        let computed = if outputs == 1 { self.compute(&op, inputs) } else { None };
         // A long name in each of many results could outgrow the file; they get the file's names.
         let name_of_result = if outputs == 1 { name } else { "" };
-        self.graph.add_node(name, op, inputs, &vec![name_of_result; outputs])
+        let results = self.graph.add_node(name, op, inputs, &vec![name_of_result; outputs]);
+        self.computed.extend(results.first().copied().zip(computed));
+        results
+    }
+
+    /// The elements of a value that is constant, or follows from a few constants.
+    pub(super) fn known(&self, id: ValueId) -> Option<&Tensor> {
+        self.graph.constant(id).or_else(|| self.computed.get(&id))
+    }
+
+    /// The result of an operation on a few elements that are known.
+    fn compute(&self, op: &Op, inputs: &[Option<ValueId>]) -> Option<Tensor> {
+        if let (Op::ShapeOf(ShapeOf { start: 0, end: None }), &[Some(x)]) = (op, inputs)
+            && let Some(len) = self.facts(x).len
+        {
+            // The shape of a shape is known without the extents: how many there are.
+            return Tensor::from_slice(&[1], &[i64::try_from(len).ok()?]).ok();
+        }
+        let operand = |input: &Option<ValueId>| match *input {
+            None => Some(None),
+            Some(id) => self.known(id).map(Some),
+        };
+        let operands: Vec<Option<&Tensor>> = inputs.iter().map(operand).collect::<Option<_>>()?;
+        let few = |bytes: &mut dyn Iterator<Item = usize>| bytes.sum::<usize>() <= FEW_BYTES;
+        if !few(&mut operands.iter().flatten().map(|tensor| tensor.bytes().len())) {
+            return None;
+        }
+        let args: Vec<_> = operands.iter().map(|tensor| tensor.map(Arg::constant)).collect();
+        let types = op.layer().infer(&args).ok()?;
+        if !few(&mut types.iter().map(TensorType::bytes)) {
+            return None;
+        }
+        op.layer().reference(&operands).ok()?.into_iter().next()
     }
 
     /// Declares the outputs, drops what none of them needs, and checks the whole.

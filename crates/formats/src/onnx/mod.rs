@@ -14,7 +14,7 @@ mod error;
 mod external;
 mod facts;
 mod import;
-mod ops;
+pub(crate) mod ops;
 mod tensor;
 pub mod wire;
 pub(crate) mod write;

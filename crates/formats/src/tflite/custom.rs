@@ -31,7 +31,8 @@ impl CustomOps {
         CustomOps::default()
     }
 
-    /// Those of common files: `Convolution2DTransposeBias` of MediaPipe.
+    /// Those of common files: `Convolution2DTransposeBias` of MediaPipe, and
+    /// `TFLite_Detection_PostProcess` of TensorFlow's object detection.
     pub fn built_in() -> CustomOps {
         let mut ops = CustomOps::none();
         for &(name, convert) in CUSTOM_BUILT_IN {

@@ -19,9 +19,10 @@
 
 mod custom;
 mod error;
+mod flexbuffer;
 mod import;
 mod metadata;
-mod ops;
+pub(crate) mod ops;
 mod sparse;
 mod tensor;
 mod variable;

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod convolution;
+mod detections;
 mod elementwise;
 mod moving;
 mod quantized;

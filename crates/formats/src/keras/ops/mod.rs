@@ -68,7 +68,6 @@ pub(super) fn convert(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
 }
 
 /// All classes of layers that are converted.
-#[cfg(test)]
-pub(super) fn classes() -> impl Iterator<Item = &'static str> {
+pub(crate) fn classes() -> impl Iterator<Item = &'static str> {
     LAYERS.iter().copied().flatten().map(|row| row.class)
 }

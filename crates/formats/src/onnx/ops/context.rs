@@ -117,10 +117,11 @@ impl<'c, 'm> Context<'c, 'm> {
         self.tensor(value).or_else(stored).map(|tensor| *tensor.shape())
     }
 
-    /// The integers of an operand, which must be constant where it is there.
+    /// The integers of an operand, which must be constant, or follow from constants, where it is
+    /// there.
     pub(super) fn constant_ints(&self, index: usize, what: &str) -> Result<Option<Vec<i64>>, Fail> {
         let Some(value) = self.optional(index) else { return Ok(None) };
-        match self.tensor(value) {
+        match self.importer.known(value) {
             Some(tensor) => Ok(Some(tensor.to_i64().into_owned())),
             None if self.facts(value).poisoned => Err(Fail::Poisoned),
             None => unsupported(format!("its {what} are not constant")),

@@ -15,6 +15,7 @@ mod reduce;
 mod resize;
 mod shape;
 mod transposed;
+mod volume;
 
 pub(super) use context::{Context, Fail};
 
@@ -62,6 +63,12 @@ const TABLES: &[&[Row]] = &[
     shape::ROWS,
     transposed::ROWS,
 ];
+
+/// Names of all operators that are converted, those of ONNX Runtime's own domain last.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    let microsoft = quantize::MICROSOFT.iter();
+    TABLES.iter().copied().flatten().chain(microsoft).map(|row| row.op_type)
+}
 
 /// The converter for an operator of a domain (empty: the standard one) at the version that the
 /// model asks for.

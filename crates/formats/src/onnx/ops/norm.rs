@@ -25,11 +25,47 @@ pub(super) const ROWS: &[Row] = &[
 fn batch_norm(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let operands = [c.input(0)?, c.input(1)?, c.input(2)?, c.input(3)?, c.input(4)?];
     let epsilon = c.float_or("epsilon", 1e-5)?;
-    c.only("training_mode", 0)?;
     // Statistics per element instead of per channel; version 9 dropped it.
     c.only("spatial", 1)?;
-    c.ignore(&["momentum"]);
+    let momentum = c.float_or("momentum", 0.9)?;
+    if c.flag("training_mode", false)? {
+        return batch_statistics(c, operands, epsilon, momentum);
+    }
     Ok(vec![c.add("", BatchNorm { epsilon, axis: 1 }, &operands)])
+}
+
+/// With the statistics of the batch, which the further results mix with those given.
+fn batch_statistics(
+    c: &mut Context<'_, '_>,
+    [x, scale, bias, mean, variance]: [ValueId; 5],
+    epsilon: f32,
+    momentum: f32,
+) -> Result<Vec<ValueId>, Fail> {
+    let (rank, dtype) = (c.rank(x)? as i64, c.dtype(x)?);
+    let axes: Vec<i64> = (0..rank).filter(|&axis| axis != 1).collect();
+    let reduce = || Reduce { function: ReduceFn::Mean, axes: axes.clone(), keep_dims: false };
+    // From C to C,1,1 so that it meets the channel axis.
+    let columns = || Unsqueeze { axes: (1..rank - 1).collect() };
+    let (scale, bias) = (c.add("scale", columns(), &[scale]), c.add("bias", columns(), &[bias]));
+    let Centred { difference, deviation, .. } = centre(c, x, &axes, epsilon)?;
+    let normal = c.binary("normal", BinaryFn::Div, difference, deviation);
+    let scaled = c.binary("scaled", BinaryFn::Mul, normal, scale);
+    let mut results = vec![c.binary("", BinaryFn::Add, scaled, bias)];
+    if !c.wants_output(1) && !c.wants_output(2) {
+        return Ok(results);
+    }
+    let square = c.binary("deviation.square", BinaryFn::Mul, difference, difference);
+    for (role, of, given) in [("mean", x, mean), ("variance", square, variance)] {
+        let batch = c.add(&format!("batch.{role}"), reduce(), &[of]);
+        let (old, new) = (
+            c.scalar(&format!("old.{role}"), dtype, momentum.into()),
+            c.scalar(&format!("new.{role}"), dtype, 1.0 - f64::from(momentum)),
+        );
+        let old = c.binary(&format!("kept.{role}"), BinaryFn::Mul, given, old);
+        let new = c.binary(&format!("added.{role}"), BinaryFn::Mul, batch, new);
+        results.push(c.binary(&format!("running.{role}"), BinaryFn::Add, old, new));
+    }
+    Ok(results)
 }
 
 /// Since version 13 along one axis; before, over all axes from one on taken together.

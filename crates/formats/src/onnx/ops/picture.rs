@@ -4,7 +4,7 @@
 //! Signals (`N,C,L`) are pictures of height 1.
 
 use super::context::{Context, Fail, unsupported};
-use super::{Row, row};
+use super::{Row, row, volume};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{
     Activation, BinaryFn, Concat, Conv2d, Gather, Padding, Pool2d, PoolKind, Reduce, ReduceFn,
@@ -91,7 +91,7 @@ fn window(c: &mut Context<'_, '_>, space: Space) -> Result<Window, Fail> {
 }
 
 /// All begins, then all ends.
-fn explicit(space: Space, pads: Option<&[i64]>) -> Result<Padding, Fail> {
+pub(super) fn explicit(space: Space, pads: Option<&[i64]>) -> Result<Padding, Fail> {
     let Some(pads) = pads else { return Ok(Padding::Valid) };
     let whole: Option<Vec<usize>> = pads.iter().map(|&n| usize::try_from(n).ok()).collect();
     match (space, whole.as_deref()) {
@@ -238,6 +238,9 @@ fn pool_of(
     let Some(kernel) = c.ints_attr("kernel_shape")? else {
         return unsupported("its attribute \"kernel_shape\" is missing");
     };
+    if kernel.len() == 3 {
+        return volume::pool(c, role, kind, x, &kernel);
+    }
     let space = Space::of(kernel.len())?;
     let kernel = space.hw("kernel_shape", &kernel)?;
     let Window { stride, dilation, padding, .. } = window(c, space)?;

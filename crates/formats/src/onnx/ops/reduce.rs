@@ -3,7 +3,8 @@
 use super::context::{Context, Fail};
 use super::{Row, row};
 use depthwise_layers::ir::ValueId;
-use depthwise_layers::{ArgExtreme, Reduce, ReduceFn};
+use depthwise_layers::{ArgExtreme, Cast, Reduce, ReduceFn};
+use depthwise_tensor::DType;
 
 pub(super) const ROWS: &[Row] = &[
     row("ArgMax", 7, |c| arg_extreme(c, true)),
@@ -32,7 +33,15 @@ fn reduce(c: &mut Context<'_, '_>, function: ReduceFn) -> Result<Vec<ValueId>, F
     if c.flag("noop_with_empty_axes", false)? && axes.is_empty() {
         return Ok(vec![x]);
     }
-    Ok(vec![c.add("", Reduce { function, axes, keep_dims }, &[x])])
+    let op = Reduce { function, axes, keep_dims };
+    let extreme = matches!(function, ReduceFn::Max | ReduceFn::Min);
+    if c.facts(x).dtype != Some(DType::Bool) || !extreme {
+        return Ok(vec![c.add("", op, &[x])]);
+    }
+    // Since version 20 also of truth values: any of them, or all.
+    let bytes = c.as_dtype("bytes", x, DType::U8);
+    let y = c.add("extreme", op, &[bytes]);
+    Ok(vec![c.add("", Cast { to: DType::Bool }, &[y])])
 }
 
 fn arg_extreme(c: &mut Context<'_, '_>, largest: bool) -> Result<Vec<ValueId>, Fail> {

@@ -29,10 +29,12 @@ fn resize(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         return simple(c, x, scales);
     }
     c.only("antialias", 0)?;
-    match c.text_or("keep_aspect_ratio_policy", "stretch")?.as_str() {
-        "stretch" => {}
+    let largest = match c.text_or("keep_aspect_ratio_policy", "stretch")?.as_str() {
+        "stretch" => None,
+        "not_larger" => Some(false),
+        "not_smaller" => Some(true),
         other => return unsupported(format!("keep_aspect_ratio_policy = {other}")),
-    }
+    };
     let coordinates = match c.text_or("coordinate_transformation_mode", "half_pixel")?.as_str() {
         "half_pixel" => Coordinates::HalfPixel,
         "half_pixel_symmetric" => Coordinates::HalfPixelSymmetric,
@@ -47,7 +49,13 @@ fn resize(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let axes = c.ints_attr("axes")?;
     let (scales, sizes) = (given(c, 2), given(c, 3));
     let (sizes, scales) = match (sizes, scales) {
-        (Some(sizes), _) => (Some(all_sizes(c, x, sizes, axes)?), None),
+        (Some(sizes), _) => {
+            let sizes = match largest {
+                None => sizes,
+                Some(largest) => in_proportion(c, x, axes.as_deref(), largest)?,
+            };
+            (Some(all_sizes(c, x, sizes, axes)?), None)
+        }
         (None, Some(scales)) => (None, Some(all_scales(c, x, scales, axes)?)),
         (None, None) => return unsupported("neither sizes nor scales are given"),
     };
@@ -139,6 +147,33 @@ fn all_scales(
     axes.iter().zip(given).for_each(|(&axis, scale)| all[axis] = scale);
     let tensor = Tensor::from_vec(&[rank], all).expect("one extent fits its list");
     Ok(c.constant("scales", tensor))
+}
+
+/// The sizes of operand 3 with the proportions of `x`: by the largest of their scales or the
+/// smallest. A size that this does not make whole would be rounded, and then positions map by
+/// another scale than that of the sizes.
+fn in_proportion(
+    c: &mut Context<'_, '_>,
+    x: ValueId,
+    axes: Option<&[i64]>,
+    largest: bool,
+) -> Result<ValueId, Fail> {
+    let (Some(sizes), Some(extents)) = (c.constant_ints(3, "sizes")?, c.input_extents(x)) else {
+        return unsupported("keep_aspect_ratio_policy for extents that are not known");
+    };
+    let axes = match axes {
+        Some(axes) => positions(axes, extents.len())?,
+        None => (0..extents.len()).collect(),
+    };
+    let extents: Vec<f64> = axes.iter().map(|&axis| extents[axis] as f64).collect();
+    let scales = sizes.iter().zip(&extents).map(|(&size, extent)| size as f64 / extent);
+    let scale = scales.reduce(if largest { f64::max } else { f64::min }).unwrap_or(1.0);
+    let exact: Vec<f64> = extents.iter().map(|extent| extent * scale).collect();
+    if sizes.len() != axes.len() || exact.iter().any(|size| (size - size.round()).abs() > 1e-6) {
+        return unsupported(format!("keep_aspect_ratio_policy with sizes {exact:?}"));
+    }
+    let whole: Vec<i64> = exact.iter().map(|size| size.round() as i64).collect();
+    Ok(c.ints("sizes", &whole))
 }
 
 /// Sizes of every axis, where the file gives those of some: the others keep theirs.

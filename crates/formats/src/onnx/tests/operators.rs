@@ -3,6 +3,7 @@
 
 use super::build::*;
 use crate::onnx::read;
+use crate::onnx::wire::Tensor;
 use bytes::Bytes;
 use depthwise_layers::{Activation, Op};
 
@@ -241,13 +242,60 @@ fn c21_batch_norm_with_the_spatial_attribute() {
     };
     assert_close(&run_node(7, norm(1), weights(), &x), &[2., 1.]);
     assert_eq!(refused(&model(7, &[1, 2, 1, 1], vec![norm(0)], weights())).len(), 1);
-    let training = vec![("training_mode", int(1))];
-    let training = node("BatchNormalization", &["x", "s", "b", "m", "v"], &["y"], training);
-    assert!(
-        refused(&model(14, &[1, 2, 1, 1], vec![training], weights()))[0]
-            .reason
-            .contains("training_mode")
-    );
+}
+
+#[test]
+fn batch_norm_in_training_takes_the_statistics_of_the_batch() {
+    // The channels have means 2 and 4, variances 1 and 4.
+    let x = value(&[2, 2, 1, 1], &[1., 2., 3., 6.]);
+    let weights = [
+        f32s("s", &[2], &[2., 1.]),
+        f32s("b", &[2], &[1., 0.]),
+        f32s("m", &[2], &[0., 1.]),
+        f32s("v", &[2], &[3., 0.]),
+    ];
+    let attributes =
+        vec![("training_mode", int(1)), ("epsilon", float(0.0)), ("momentum", float(0.25))];
+    let inputs = ["x", "s", "b", "m", "v"];
+    let results = [[-1., -1., 3., 1.].as_slice(), &[1.5, 3.25], &[1.5, 3.]];
+    for (at, want) in results.into_iter().enumerate() {
+        let mut outputs = ["a", "b", "c"];
+        outputs[at] = "y";
+        let norm = node("BatchNormalization", &inputs, &outputs, attributes.clone());
+        let model = model(15, &[2, 2, 1, 1], vec![norm], weights.to_vec());
+        assert_close(&run(&model, &x)[0].to_f32(), want);
+    }
+}
+
+#[test]
+fn pools_over_three_axes() {
+    let x = ramp(&[1, 1, 2, 2, 3], 1.0);
+    let pool = |op, attributes| {
+        let attributes = [vec![("kernel_shape", ints(&[2, 2, 2]))], attributes].concat();
+        run_node(19, node(op, &["x"], &["y"], attributes), vec![], &x)
+    };
+    assert_eq!(pool("MaxPool", vec![]), [11., 12.]);
+    assert_eq!(pool("AveragePool", vec![]), [6., 7.]);
+    let pads = || vec![("pads", ints(&[1, 0, 0, 0, 0, 0]))];
+    assert_eq!(pool("MaxPool", pads()), [5., 6., 11., 12.]);
+    assert_eq!(pool("AveragePool", pads()), [3., 4., 6., 7.]);
+    let counted = [pads(), vec![("count_include_pad", int(1))]].concat();
+    assert_eq!(pool("AveragePool", counted), [1.5, 2., 6., 7.]);
+}
+
+#[test]
+fn axes_may_follow_from_constants() {
+    // All axes from number 1 on, as functions written out have them.
+    let nodes = vec![
+        node("Shape", &["x"], &["extents"], vec![]),
+        node("Size", &["extents"], &["rank"], vec![]),
+        node("Range", &["one", "rank", "one"], &["axes"], vec![]),
+        node("ReduceSum", &["x", "axes"], &["y"], vec![("keepdims", int(0))]),
+    ];
+    let one = vec![Tensor { dims: vec![], ..i64s("one", &[1]) }];
+    let model = model(13, &[2, 2, 2], nodes, one);
+    let y = &run(&model, &ramp(&[2, 2, 2], 1.0))[0];
+    assert_eq!(y.to_f32()[..], [10., 26.]);
 }
 
 #[test]

@@ -52,6 +52,10 @@ layers! {
     Dense { activation }
     DepthToSpace { block }
     DepthwiseConv2d { stride, dilation, padding, activation }
+    Detections {
+        y_scale, x_scale, h_scale, w_scale, classes, max_detections, max_classes_per_detection,
+        detections_per_class, by_class, score_threshold, iou_threshold
+    }
     Dropout { rate }
     Expand {}
     Flatten { axis }

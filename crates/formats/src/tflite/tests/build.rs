@@ -101,13 +101,26 @@ impl Net {
 
     /// A custom operator of one `f32` result; gives the result.
     pub(super) fn custom(&mut self, name: &str, inputs: &[i32], options: &[u8]) -> i32 {
-        let y = self.tensor(&format!("y{}", self.tensors.len()), &[], tensor_type::FLOAT32);
+        self.custom_many(name, inputs, options, 1)[0]
+    }
+
+    /// A custom operator of several `f32` results.
+    pub(super) fn custom_many(
+        &mut self,
+        name: &str,
+        inputs: &[i32],
+        options: &[u8],
+        results: usize,
+    ) -> Vec<i32> {
+        let mut result =
+            |_| self.tensor(&format!("y{}", self.tensors.len()), &[], tensor_type::FLOAT32);
+        let results: Vec<i32> = (0..results).map(&mut result).collect();
         let record = Record::new()
             .with(1, Field::I32s(inputs.to_vec()))
-            .with(2, Field::I32s(vec![y]))
+            .with(2, Field::I32s(results.clone()))
             .with(5, Field::Bytes(options.to_vec()));
         self.add(Record::new().with(0, Field::U8(32)).with(1, Field::Text(name.into())), record);
-        y
+        results
     }
 
     fn add(&mut self, code: Record, mut operator: Record) {
