@@ -4,7 +4,9 @@
 use depthwise_engine::{Options, formats, tensor::Hw};
 use depthwise_train::data::{Dataset, FeatureSource, PictureSource, PictureStore};
 use depthwise_train::{FitOptions, Head, Learner, TrainOptions, Trainer};
-use depthwise_train::{copy_parameters, cut, features::Extractor, fit, fit::evaluate, replace_head};
+use depthwise_train::{
+    copy_parameters, cut, features::Extractor, fit, fit::evaluate, replace_head,
+};
 use depthwise_vision::{Normalize, Preprocess};
 use depthwise_zoo::{Checkpoint, MobileNetV2, Network};
 use std::path::Path;
@@ -15,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let weights = formats::open_weights(weights)?;
     let network = MobileNetV2::new(1.0).resolution(96).build(&Checkpoint::new(&weights))?;
-    let mut extractor = Extractor::new(&cut(&network, None)?, Hw::square(96), 16, &Options::default())?;
+    let mut extractor =
+        Extractor::new(&cut(&network, None)?, Hw::square(96), 16, &Options::default())?;
 
     let (train, validation) = Dataset::open(Path::new(data))?.split(0.2, 1)?;
     let head = Head::new(train.classes.len());

@@ -25,7 +25,8 @@ impl PictureInput {
     /// # Errors
     /// [`FitError::Network`] where that is no `f32` picture of three channels.
     pub fn of(graph: &Graph) -> Result<PictureInput, FitError> {
-        let unfit = |what: String| FitError::Network(format!("{what}; one picture, f32, is needed"));
+        let unfit =
+            |what: String| FitError::Network(format!("{what}; one picture, f32, is needed"));
         let &[input] = graph.inputs() else {
             return Err(unfit(format!("it has {} inputs", graph.inputs().len())));
         };
@@ -119,11 +120,7 @@ pub struct PictureForm {
 ///
 /// # Errors
 /// [`FitError::Network`] where the teacher does not take one picture.
-pub fn teacher(
-    graph: &Graph,
-    own: PictureForm,
-    student: PictureForm,
-) -> Result<Graph, FitError> {
+pub fn teacher(graph: &Graph, own: PictureForm, student: PictureForm) -> Result<Graph, FitError> {
     PictureInput::of(graph)?;
     let mut graph = graph.clone();
     if let &[end] = graph.outputs()

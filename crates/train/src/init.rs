@@ -112,14 +112,14 @@ pub fn initialize(
             }
             (Op::DepthwiseConv2d(_), &[kh, kw, _]) if position == 1 => Some((kh * kw, kh * kw)),
             (Op::Dense(_), &[o, i]) if position == 1 => Some((i, o)),
-            (
-                Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::DepthwiseConv2d(_) | Op::Dense(_),
-                _,
-            ) => None,
+            (Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::DepthwiseConv2d(_) | Op::Dense(_), _) => {
+                None
+            }
             _ => continue,
         };
         weights += usize::from(fans.is_some());
-        let (initializer, fans) = fans.map_or((Initializer::Constant(0.0), (1, 1)), |f| (initializer, f));
+        let (initializer, fans) =
+            fans.map_or((Initializer::Constant(0.0), (1, 1)), |f| (initializer, f));
         changes.insert(id, initializer.fill(&shape, fans, seed, &name)?);
     }
     let mut edit = GraphEdit::new(graph);

@@ -2,8 +2,8 @@
 
 use crate::form::{TrainingGraph, trainable_constants};
 use crate::optimizer::Update;
-use crate::streams::{Use, rng, unit};
 use crate::runner::Runner;
+use crate::streams::{Use, rng, unit};
 use crate::{BatchNormMode, FormOptions, Loss, Optimizer, Pattern, Schedule, Target, TrainError};
 use depthwise_engine::passes::{PassOptions, prepare};
 use depthwise_engine::{EngineError, Par, Session};

@@ -1,7 +1,7 @@
 use super::*;
-use crate::{Head, Learner, Optimizer, TrainOptions, Trainer};
 use crate::data::{Batch, FeatureSource};
 use crate::streams::unit;
+use crate::{Head, Learner, Optimizer, TrainOptions, Trainer};
 use depthwise_tensor::Tensor;
 
 /// Points around the corners of a triangle, three classes, two views.
@@ -143,9 +143,7 @@ fn checkpoints_of_other_runs_and_broken_ones_are_refused() {
     let path = folder.path().join("c.safetensors");
     let (train, validation) = (points(30, 1), points(9, 2));
     let run = FitOptions { checkpoint: Some(path.clone()), resume: true, epochs: 2, ..options() };
-    let go = |options: &FitOptions| {
-        fit(&mut head(), &train, &validation, options, &mut ())
-    };
+    let go = |options: &FitOptions| fit(&mut head(), &train, &validation, options, &mut ());
     go(&run).unwrap();
     let error = go(&FitOptions { rate: 0.07, ..run.clone() }).unwrap_err().to_string();
     assert!(error.contains("another run") && error.contains("0.07"), "{error}");
