@@ -495,12 +495,16 @@ fn check(options: &TrainOptions) -> Result<(), TrainError> {
     }
 }
 
-/// The passes that leave parameters as they are: layouts and kinds of layers, no folding.
+/// The passes that leave parameters as they are: layouts and kinds of layers, no folding, and no
+/// sharing of constants: fresh parameters are equal, but not the same.
 pub(crate) fn trainable_form(mut graph: Graph) -> Result<Graph, TrainError> {
     graph.verify().map_err(EngineError::from)?;
     let mut passes = PassOptions::default();
     passes
-        .apply("-fold-batch-norm,-fold-channel-affine,-fold-input-affine,-fuse-activation,-fuse-residual")
+        .apply(
+            "-fold-batch-norm,-fold-channel-affine,-fold-input-affine,-fuse-activation,\
+             -fuse-residual,-share-subexpressions",
+        )
         .expect("passes of these names exist");
     prepare(&mut graph, &passes);
     Ok(graph)

@@ -362,6 +362,19 @@ fn fresh_weights_have_their_variance() {
 }
 
 #[test]
+fn equal_parameters_are_trained_apart() {
+    let mut graph = everything();
+    let names = Trainer::parameter_names(&graph).unwrap();
+    // All scales are 1 and all offsets 0 now.
+    initialize(&mut graph, &"*".into(), Initializer::He, 1).unwrap();
+    assert_eq!(Trainer::parameter_names(&graph).unwrap(), names);
+    let (trainer, _) = train(&graph, options(), 1);
+    let scales = parameters(&trainer);
+    let scale = |name: &str| &scales.iter().find(|(n, _)| n == name).unwrap().1;
+    assert_ne!(scale("expand.norm.weight"), scale("filter.norm.weight"));
+}
+
+#[test]
 fn bad_numbers_stop_the_step_and_change_nothing() {
     let mut trainer = Trainer::new(everything(), options()).unwrap();
     let before = parameters(&trainer);

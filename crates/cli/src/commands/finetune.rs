@@ -314,7 +314,7 @@ impl Run<'_> {
             TrainOptions { loss, seed: args.seed, threads: self.threads, ..options },
         )?;
         let trained = trainer.parameters().map(|(_, values)| values.len()).sum::<usize>();
-        outln!("{} of {} parameters are trained", trained, self.network.parameters());
+        outln!("{trained} parameters are trained");
         let mut learner = Learner { trainer, teacher };
         let train = self.pictures(&self.train)?;
         let validation = self.pictures(&self.validation)?;

@@ -100,20 +100,6 @@ impl Network {
         Ok(split_at(&self.graph, &self.features)?)
     }
 
-    /// Elements of all its parameters.
-    pub(super) fn parameters(&self) -> u64 {
-        let mut parameters = std::collections::BTreeMap::new();
-        for node in self.graph.nodes() {
-            for position in node.op.layer().weights() {
-                let id = node.inputs.get(position).copied().flatten();
-                if let Some((id, tensor)) = id.and_then(|id| Some((id, self.graph.constant(id)?))) {
-                    parameters.insert(id.index(), tensor.elements() as u64);
-                }
-            }
-        }
-        parameters.values().sum()
-    }
-
     /// A trained network with what it takes to use it.
     pub(super) fn finish(&self, mut graph: Graph, classes: &[String]) -> Graph {
         graph

@@ -93,7 +93,7 @@ impl Scope {
             Scope::All => return Ok(Vec::new()),
             Scope::Last(layers) => return Ok(Trainer::freeze_all_but_last(graph, *layers)?),
             Scope::Head => &[][..],
-            Scope::Names(patterns) => patterns,
+            Scope::Names(patterns) => patterns.as_slice(),
         };
         let names = Trainer::parameter_names(graph)?;
         for pattern in wanted {
