@@ -60,7 +60,7 @@ enum Command {
     /// Write a model in another format: ONNX, TensorFlow Lite, or the project's own.
     Convert(commands::convert::Args),
     /// Teach a network other classes, from pictures in folders.
-    Finetune(commands::finetune::Args),
+    Finetune(Box<commands::finetune::Args>),
     /// Tell how good a model is on labelled pictures.
     Evaluate(commands::evaluate::Args),
     /// Write the page of a training run.

@@ -145,7 +145,8 @@ struct Named {
     network: Box<dyn Network>,
 }
 
-fn networks() -> Vec<Named> {
+/// The networks of this width; those that have no widths, where it is 1.
+fn networks(width: f64) -> Vec<Named> {
     let named = |name: &str, preset, network: Box<dyn Network>| Named {
         name: name.into(),
         preset,
@@ -159,12 +160,12 @@ fn networks() -> Vec<Named> {
         EfficientNetLite::lite4(),
     ];
     let mut all = vec![
-        named("mobilenet-v1", Preset::Tf, Box::new(MobileNetV1::new(1.0))),
-        named("mobilenet-v2", Preset::Torchvision, Box::new(MobileNetV2::new(1.0))),
-        named("mobilenet-v3-large", Preset::Torchvision, Box::new(MobileNetV3::large(1.0))),
-        named("mobilenet-v3-small", Preset::Torchvision, Box::new(MobileNetV3::small(1.0))),
+        named("mobilenet-v1", Preset::Tf, Box::new(MobileNetV1::new(width))),
+        named("mobilenet-v2", Preset::Torchvision, Box::new(MobileNetV2::new(width))),
+        named("mobilenet-v3-large", Preset::Torchvision, Box::new(MobileNetV3::large(width))),
+        named("mobilenet-v3-small", Preset::Torchvision, Box::new(MobileNetV3::small(width))),
     ];
-    for (i, network) in lite.into_iter().enumerate() {
+    for (i, network) in lite.into_iter().enumerate().filter(|_| width == 1.0) {
         all.push(named(&format!("efficientnet-lite{i}"), Preset::Lite, Box::new(network)));
     }
     all
@@ -186,7 +187,7 @@ impl ModelSource {
             return Ok(ModelSource::File(text.into()));
         }
         let name = text.replace('_', "-").to_ascii_lowercase();
-        if networks().iter().any(|n| n.name == name) {
+        if networks(1.0).iter().any(|n| n.name == name) {
             return Ok(ModelSource::Name(name));
         }
         bail!("\"{text}\" is neither a file nor one of the networks {NETWORKS}")
@@ -198,7 +199,7 @@ impl ModelSource {
             ModelSource::File(path) => Ok(open(path)?.0),
             ModelSource::Name(name) if is_embedded(name) => embedded(),
             ModelSource::Name(name) => {
-                let found = networks().into_iter().find(|n| n.name == *name);
+                let found = networks(1.0).into_iter().find(|n| n.name == *name);
                 let found = found.with_context(|| format!("there is no network \"{name}\""))?;
                 Ok(found.network.build(&Random { seed: 1 })?)
             }
@@ -243,7 +244,7 @@ fn open(path: &Path) -> Result<(Graph, Option<Preset>)> {
 fn recognise(weights: &Weights) -> Result<(Graph, Preset)> {
     let checkpoint = Checkpoint::new(weights);
     let mut nearest: Option<(usize, String, ZooError)> = None;
-    for named in networks() {
+    for named in networks(1.0) {
         match named.network.build(&checkpoint) {
             Ok(mut graph) => {
                 graph.metadata.extend(weights.metadata.clone());
@@ -382,6 +383,41 @@ pub(crate) fn network(file: Option<&Path>) -> Result<(Graph, Option<Preset>, Str
     let (graph, preset) = open(path)?;
     let name = path.file_name().unwrap_or(path.as_os_str());
     Ok((graph, preset, name.to_string_lossy().into_owned()))
+}
+
+/// Where training starts.
+pub(crate) struct Start {
+    pub(crate) graph: Graph,
+    /// What is usual for its pictures.
+    pub(crate) preset: Option<Preset>,
+    /// To show.
+    pub(crate) name: String,
+    /// It has learnt nothing yet.
+    pub(crate) fresh: bool,
+}
+
+/// The network that training starts from: of a file, the one that ships with the program, or one of
+/// the zoo without weights, `NAME` or `NAME:WIDTH`.
+pub(crate) fn start(from: Option<&str>) -> Result<Start> {
+    let file = from.map(Path::new).filter(|path| path.exists());
+    let trained = from.is_none_or(is_embedded) || file.is_some();
+    if trained {
+        let (graph, preset, name) = network(file)?;
+        return Ok(Start { graph, preset, name, fresh: false });
+    }
+    let text = from.unwrap_or_default();
+    let (name, width) = text.split_once(':').unwrap_or((text, "1"));
+    let width: f64 = width.parse().with_context(|| format!("\"{text}\": the width"))?;
+    let known = name.replace('_', "-").to_ascii_lowercase();
+    let found = networks(width).into_iter().find(|n| n.name == known);
+    let found = found.with_context(|| {
+        format!(
+            "\"{text}\" is neither a file nor one of the networks {NETWORKS}; widths are of \
+             MobileNets"
+        )
+    })?;
+    let graph = found.network.build(&Random { seed: 1 })?;
+    Ok(Start { graph, preset: Some(found.preset), name: text.to_owned(), fresh: true })
 }
 
 /// Writes a network, in the format that the file's name tells.

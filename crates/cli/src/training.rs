@@ -2,8 +2,11 @@
 
 use crate::text::{self, outln};
 use anyhow::Result;
+use depthwise_train::FitError;
 use depthwise_train::data::{Dataset, PictureStore};
+use depthwise_train::fit::{EpochRecord, Observer};
 use depthwise_train::metrics::Metrics;
+use depthwise_train::report::EventLog;
 use depthwise_vision::Preprocess;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ffi::OsStr;
@@ -71,6 +74,46 @@ impl Bar {
 
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
+    }
+}
+
+/// Shows how a phase of training goes, and logs it.
+pub(crate) struct Progress<'l> {
+    pub(crate) bar: Bar,
+    log: &'l mut EventLog,
+    epochs: usize,
+    /// Epochs of the phases before.
+    before: usize,
+    epoch: usize,
+}
+
+impl<'l> Progress<'l> {
+    /// For a phase of so many epochs, after the `before` ones of other phases.
+    pub(crate) fn new(log: &'l mut EventLog, epochs: usize, before: usize) -> Progress<'l> {
+        Progress { bar: Bar::new(0, ""), log, epochs, before, epoch: 0 }
+    }
+}
+
+impl Observer for Progress<'_> {
+    fn begin(&mut self, epoch: usize, steps: usize) {
+        if self.epoch == 0 {
+            self.bar = Bar::new(self.epochs * steps, "training");
+            self.bar.set((epoch - 1) * steps);
+        }
+        self.epoch = epoch;
+    }
+
+    fn step(&mut self, loss: f32) {
+        self.bar.advance(1);
+        self.bar.say(format!("epoch {} of {}, loss {loss:.3}", self.epoch, self.epochs));
+    }
+
+    fn end(&mut self, record: &EpochRecord) -> Result<(), FitError> {
+        let mut scalars = vec![("loss/train", record.loss), ("rate", f64::from(record.rate))];
+        scalars.extend(record.validation_loss.map(|x| ("loss/validation", x)));
+        scalars.extend(record.accuracy.map(|x| ("accuracy/validation", x)));
+        scalars.extend(record.macro_f1.map(|x| ("macro_f1/validation", x)));
+        self.log.add((self.before + record.epoch) as u64, &scalars)
     }
 }
 

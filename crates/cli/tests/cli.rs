@@ -191,6 +191,9 @@ fn every_command_has_help_with_an_example() {
         "bench",
         "compare",
         "convert",
+        "finetune",
+        "evaluate",
+        "report",
         "completions",
     ] {
         let text = stdout(depthwise().args([command, "--help"]));
@@ -254,6 +257,59 @@ fn a_network_is_taught_resumed_evaluated_and_used() {
     std::fs::remove_file(run.join("report.html")).unwrap();
     stdout(depthwise().arg("report").arg(&run));
     assert!(std::fs::read_to_string(run.join("report.html")).unwrap().contains("broken.png"));
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn a_small_network_learns_from_scratch_and_from_a_teacher() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    colours(&data, 6);
+    let finetune = |output: &str, more: &[&str]| {
+        let mut command = depthwise();
+        command.arg("finetune").arg(&data).arg("-o").arg(folder.path().join(output));
+        command.args(["--size", "32", "--batch", "5", "--seed", "3", "--augment", "flip"]);
+        command.args(["--from", "mobilenet-v1:0.25"]).args(more);
+        command
+    };
+    let epochs = ["--tune-epochs", "2", "--tune-lr", "0.01", "--average", "0.5"];
+    let text = stdout(finetune("whole.safetensors", &["--threads", "2"]).args(epochs));
+    assert!(text.contains("all layers: 2 epochs") && text.contains("2 epochs;"), "{text}");
+    let whole = std::fs::read(folder.path().join("whole.safetensors")).unwrap();
+    let error = stderr(
+        finetune("whole.safetensors", &["--resume", "--tune-epochs", "1", "--tune-lr", "0.01"])
+            .args(["--average", "0.5"]),
+        1,
+    );
+    assert!(error.contains("another run"), "{error}");
+    stdout(finetune("whole.safetensors", &["--resume", "--threads", "1"]).args(epochs));
+    assert!(std::fs::read(folder.path().join("whole.safetensors")).unwrap() == whole);
+
+    let teacher = folder.path().join("whole.safetensors");
+    let taught = ["--train", "last=2", "--tune-epochs", "1", "--epochs", "1", "--teacher"];
+    let text = stdout(finetune("taught.onnx", &taught).arg(&teacher));
+    assert!(text.contains("1. the new layer") && text.contains("2. the last 2 layers"), "{text}");
+    stdout(depthwise().arg("evaluate").arg(folder.path().join("taught.onnx")).arg(&data));
+    let page = std::fs::read_to_string(folder.path().join("taught.run/report.html")).unwrap();
+    assert!(page.contains("teacher") && page.contains("last 2 layers"));
+
+    for (args, want) in [
+        (&["--teacher", "x.onnx", "--train", "head", "--epochs", "1"][..], "second phase"),
+        (&["--train", "nothing.*"], "no parameter is called nothing.*"),
+        (&["--init", "nothing=he"], "no weight is called nothing"),
+        (&["--train", "head"], "nothing is trained"),
+        (&["--from", "mobilenet-v9"], "neither a file nor one of the networks"),
+    ] {
+        let mut command = depthwise();
+        command.arg("finetune").arg(&data).arg("-o").arg(folder.path().join("x.onnx"));
+        if !args.contains(&"--from") {
+            command.args(["--from", "mobilenet-v1:0.25"]);
+        }
+        let error = stderr(command.args(["--size", "32"]).args(args), 1);
+        assert!(error.contains(want), "{error}");
+    }
+    let error = stderr(&mut finetune("y.onnx", &["--tune-lr", "1e30", "--optimizer", "sgd"]), 1);
+    assert!(error.contains("epoch") && error.contains("lower learning rate"), "{error}");
 }
 
 #[cfg(feature = "embedded-weights")]

@@ -3,7 +3,10 @@
 
 use depthwise_engine::{Options, formats, tensor::Hw};
 use depthwise_train::data::{Dataset, FeatureSource, PictureSource, PictureStore};
-use depthwise_train::{FitOptions, LinearHead, features::Extractor, fit, fit::evaluate, linear};
+use depthwise_train::{FitOptions, Head, Learner, TrainOptions, Trainer};
+use depthwise_train::{
+    copy_parameters, cut, features::Extractor, fit, fit::evaluate, replace_head,
+};
 use depthwise_vision::{Normalize, Preprocess};
 use depthwise_zoo::{Checkpoint, MobileNetV2, Network};
 use std::path::Path;
@@ -14,26 +17,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let weights = formats::open_weights(weights)?;
     let network = MobileNetV2::new(1.0).resolution(96).build(&Checkpoint::new(&weights))?;
-    let backbone = linear::cut(&network, None)?;
-    let mut extractor = Extractor::new(&backbone, Hw::square(96), 16, &Options::default())?;
+    let mut extractor =
+        Extractor::new(&cut(&network, None)?, Hw::square(96), 16, &Options::default())?;
 
     let (train, validation) = Dataset::open(Path::new(data))?.split(0.2, 1)?;
-    let classes = train.classes.len();
+    let head = Head::new(train.classes.len());
     let mut features = |part: &Dataset| -> Result<FeatureSource, Box<dyn std::error::Error>> {
         let preprocess = Preprocess::classifier(96, Normalize::IMAGENET);
         let store = PictureStore::new(part, preprocess, 1 << 30);
         let source = PictureSource::new(part, &store, &preprocess)?;
         let all = extractor.all(&source, &[None], &mut |_| ())?;
-        Ok(FeatureSource::new(all, extractor.width(), source.labels, classes)?)
+        Ok(FeatureSource::new(all, extractor.width(), source.labels, head.classes)?)
     };
     let (train, validation) = (features(&train)?, features(&validation)?);
 
-    let mut head = LinearHead::new(train.width, classes);
-    let options = FitOptions { epochs: 20, ..FitOptions::default() };
-    let outcome = fit(&mut head, &train, &validation, &options, &mut ())?;
-    let metrics = evaluate(&mut head, &validation, 32)?.metrics(classes);
+    let trainer = Trainer::new(head.graph(train.width)?, TrainOptions::default())?;
+    let mut learner = Learner::new(trainer);
+    let options = FitOptions { epochs: 20, rate: 0.05, ..FitOptions::default() };
+    let outcome = fit(&mut learner, &train, &validation, &options, &mut ())?;
+    let metrics = evaluate(&mut learner, &validation, 32)?.metrics(head.classes);
     println!("epoch {}: accuracy {:.3}", outcome.best, metrics.accuracy);
-    let trained = linear::attach(backbone, &head, linear::classifier_name(&network))?;
+    let mut trained = replace_head(&network, None, &head)?;
+    copy_parameters(&learner.trainer.graph()?, &mut trained)?;
     println!("{} nodes", trained.nodes().len());
     Ok(())
 }

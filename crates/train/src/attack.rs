@@ -38,7 +38,7 @@ impl Attack {
             let count = network.inputs().len();
             return Err(TrainError::Target(format!("the network has {count} inputs, not one")));
         }
-        let network = with_free_batch(&trainable_form(network)?, &shapes);
+        let network = with_free_batch(&trainable_form(network)?);
         let options = FormOptions {
             shapes: &shapes,
             trainable: &|_| false,

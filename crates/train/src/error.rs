@@ -38,6 +38,9 @@ pub enum TrainError {
         /// What there is, or what to do.
         hint: String,
     },
+    /// A network that has no place to cut it, or cannot take a new head.
+    #[error("the network cannot get a new head: {0}")]
+    Head(String),
     /// Nothing is left to train.
     #[error("no parameter is trainable: {0}")]
     NothingToTrain(String),

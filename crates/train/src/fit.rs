@@ -4,15 +4,14 @@ use crate::checkpoint::{Checkpoint, Saved};
 use crate::data::Source;
 use crate::metrics::{Metrics, softmax};
 use crate::streams::{Use, rng, shuffle};
-use crate::{FitError, Step};
+use crate::{FitError, Schedule, Step};
 use depthwise_engine::formats::Weights;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// How the learning rate goes on after the warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// How the learning rate goes on after the warm-up; see [`Schedule`] for what is done with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decay {
     /// Down to 0 along half a cosine (Loshchilov and Hutter, "SGDR", 2017).
     #[default]
@@ -84,18 +83,13 @@ impl FitOptions {
 
     /// The learning rate of step `step` of `steps`.
     pub fn rate_at(&self, step: usize, steps: usize) -> f32 {
-        let (at, all) = (step as f64, steps.max(1) as f64);
-        let warm = f64::from(self.warmup) * all;
-        if at < warm {
-            return (f64::from(self.rate) * (at + 1.0) / (warm + 1.0)) as f32;
-        }
-        match self.decay {
-            Decay::Constant => self.rate,
-            Decay::Cosine => {
-                let done = (at - warm) / (all - warm).max(1.0);
-                (f64::from(self.rate) * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())) as f32
-            }
-        }
+        let (step, steps) = (step as u64, steps as u64);
+        let warm_up = (f64::from(self.warmup) * steps as f64).round() as u64;
+        let schedule = match self.decay {
+            Decay::Constant => Schedule { warm_up, ..Schedule::constant(self.rate) },
+            Decay::Cosine => Schedule::cosine(self.rate, warm_up, steps),
+        };
+        schedule.rate(step)
     }
 
     /// What a checkpoint must have been made with.
@@ -136,7 +130,7 @@ pub struct EpochRecord {
 
 impl EpochRecord {
     /// Whether this epoch validated better: more accurate, or as accurate at a lower loss.
-    fn beats(&self, other: &EpochRecord) -> bool {
+    pub fn beats(&self, other: &EpochRecord) -> bool {
         let score =
             |e: &EpochRecord| (e.accuracy.unwrap_or(0.0), -e.validation_loss.unwrap_or(e.loss));
         score(self) > score(other)
@@ -260,9 +254,9 @@ fn epoch(
     let (mut at, mut total, mut rate) = (0, 0.0, 0.0);
     train.batches(&order, options.batch, Some(done as u64), &mut |batch| {
         rate = options.rate_at(done * steps + at, options.epochs * steps);
-        let loss = step.step(&batch, rate)?;
+        let loss = step.step(&batch, rate).map_err(|error| error.in_epoch(number))?;
         if !loss.is_finite() {
-            return Err(FitError::NotFinite { epoch: number, loss });
+            return Err(FitError::NotFinite { epoch: number, what: "loss", value: loss });
         }
         at += 1;
         total += f64::from(loss) * batch.labels.len() as f64;

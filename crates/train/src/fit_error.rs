@@ -1,5 +1,6 @@
 //! What can go wrong between a folder of pictures and a trained network.
 
+use crate::TrainError;
 use depthwise_engine::EngineError;
 use depthwise_engine::formats::safetensors::SafetensorsError;
 use depthwise_tensor::TensorError;
@@ -75,18 +76,20 @@ pub enum FitError {
     },
     /// The loss is no finite number any more.
     #[error(
-        "epoch {epoch}: the loss became {loss}; use a lower learning rate, and look at the data for \
-         extreme values"
+        "epoch {epoch}: the {what} became {value}; use a lower learning rate, and look at the data \
+         for extreme values"
     )]
     NotFinite {
         /// Epoch, from 1.
         epoch: usize,
-        /// The loss.
-        loss: f32,
+        /// "loss" or "norm of the gradients".
+        what: &'static str,
+        /// Its value.
+        value: f32,
     },
-    /// A network that has no place to cut it, or cannot take a new head.
-    #[error("the network cannot get a new head: {0}")]
-    Head(String),
+    /// A network that does not take pictures, or does not give one row of numbers for each.
+    #[error("the network cannot be used: {0}")]
+    Network(String),
     /// A saved state that does not belong to this run.
     #[error("{path}: {what}", path = path.display())]
     Checkpoint {
@@ -105,6 +108,9 @@ pub enum FitError {
     /// A tensor that cannot be.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// The network cannot be trained.
+    #[error(transparent)]
+    Train(TrainError),
     /// The network cannot run.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -118,7 +124,27 @@ pub enum FitError {
     },
 }
 
+impl From<TrainError> for FitError {
+    fn from(error: TrainError) -> FitError {
+        match error {
+            TrainError::Engine(error) => FitError::Engine(error),
+            TrainError::Tensor(error) => FitError::Tensor(error),
+            error => FitError::Train(error),
+        }
+    }
+}
+
 impl FitError {
+    /// A number that is not finite, with the epoch in which it was found.
+    pub(crate) fn in_epoch(self, epoch: usize) -> FitError {
+        match self {
+            FitError::Train(TrainError::NotFinite { what, value, .. }) => {
+                FitError::NotFinite { epoch, what, value }
+            }
+            error => error,
+        }
+    }
+
     pub(crate) fn io(path: impl AsRef<Path>) -> impl Fn(io::Error) -> FitError {
         move |source| FitError::Io { path: path.as_ref().to_owned(), source }
     }

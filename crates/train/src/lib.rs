@@ -6,10 +6,11 @@
 //! | [`TrainingGraph`], [`backward()`] | the gradients of a graph, as ordinary nodes |
 //! | [`Loss`], [`Target`] | what is minimised |
 //! | [`Optimizer`], [`Schedule`], [`Plateau`] | how parameters move |
-//! | [`replace_head`], [`split_at`] | a new classifier on a backbone; the backbone alone |
+//! | [`replace_head`], [`cut`], [`Head::graph`] | a new classifier on a backbone; either alone |
+//! | [`features`] | what a frozen backbone says of every picture, computed once |
 //! | [`initialize`] | fresh weights |
 //! | [`fit()`], [`Step`], [`data`], [`augment`] | the loop over pictures with labels, and what it needs |
-//! | [`LinearHead`], [`features`] | a classifier on features that a frozen network computes once |
+//! | [`Learner`] | a trainer in that loop, with a teacher or without |
 //! | [`metrics`], [`report`] | how good it is, in numbers and as a page |
 //! | [`Attack`] | pictures that mislead a network, through the gradient of its input |
 //!
@@ -31,12 +32,11 @@ mod fit_error;
 mod form;
 mod head;
 mod init;
-pub mod linear;
+mod learner;
 mod loss;
 pub mod metrics;
 mod optimizer;
 mod pattern;
-mod random;
 pub mod report;
 mod runner;
 mod schedule;
@@ -52,9 +52,9 @@ pub use error::TrainError;
 pub use fit::{FitOptions, fit};
 pub use fit_error::FitError;
 pub use form::{BatchNormMode, FormOptions, Mask, Parameter, Statistics, TrainingGraph};
-pub use head::{Head, default_cut, replace_head, split_at};
+pub use head::{Head, classifier_name, copy_parameters, cut, replace_head, split_at};
 pub use init::{Initializer, initialize};
-pub use linear::LinearHead;
+pub use learner::Learner;
 pub use loss::{Loss, Target};
 pub use optimizer::{Optimizer, Rule};
 pub use pattern::Pattern;

@@ -66,10 +66,10 @@ pub enum Target<'a> {
     Classes(&'a [usize]),
     /// Numbers of the shape of the output: distributions, values, 0 and 1.
     Values(&'a Tensor),
-    /// Classes, and the logits of a teacher.
+    /// Distributions, and the logits of a teacher.
     Distilled {
-        /// A class per sample.
-        classes: &'a [usize],
+        /// A distribution per sample, of the shape of the output.
+        targets: &'a Tensor,
         /// Logits of the shape of the output.
         teacher: &'a Tensor,
     },
@@ -147,8 +147,8 @@ impl Loss {
             (Loss::Focal { .. }, target) => {
                 Ok(vec![typed(output.dtype, &shape, distribution(target, &shape, 0.0, &[])?)?])
             }
-            (Loss::Distillation { .. }, Target::Distilled { classes, teacher }) => {
-                let t = distribution(Target::Classes(classes), &shape, 0.0, &[])?;
+            (Loss::Distillation { .. }, Target::Distilled { targets, teacher }) => {
+                let t = distribution(Target::Values(targets), &shape, 0.0, &[])?;
                 let teacher = values(teacher, &shape)?;
                 Ok(vec![typed(output.dtype, &shape, t)?, typed(output.dtype, &shape, teacher)?])
             }
@@ -198,7 +198,7 @@ fn kind(target: &Target<'_>) -> &'static str {
     match target {
         Target::Classes(_) => "classes",
         Target::Values(_) => "values",
-        Target::Distilled { .. } => "classes with a teacher",
+        Target::Distilled { .. } => "distributions with a teacher",
     }
 }
 
@@ -390,10 +390,10 @@ fn distribution(
         return Err(TrainError::Target(format!("{got} class weights for {classes} classes")));
     }
     let mut t = match target {
-        Target::Values(tensor) => values(tensor, shape)?,
-        Target::Classes(list) | Target::Distilled { classes: list, .. } => {
-            one_hot(list, rows, classes)?
+        Target::Values(tensor) | Target::Distilled { targets: tensor, .. } => {
+            values(tensor, shape)?
         }
+        Target::Classes(list) => one_hot(list, rows, classes)?,
     };
     let smoothing = f64::from(smoothing);
     for t in &mut t {

@@ -102,6 +102,7 @@ impl Trainer {
             return Err(TrainError::State(reason));
         }
         (self.parameters, self.running) = (parameters, running);
+        self.evaluation = None;
         (self.steps, self.rate_factor) = (steps, f32::from_bits(factor));
         Ok(())
     }

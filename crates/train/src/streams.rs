@@ -11,9 +11,12 @@ pub(crate) enum Use {
     Shuffle = 2,
     Augment = 3,
     Mixup = 4,
+    Dropout = 5,
+    Initialize = 6,
 }
 
-/// The sequence of one use, epoch and sample: the same whatever thread asks, in whatever order.
+/// The sequence of one use, epoch (or step, or name) and sample (or mask): the same whatever thread
+/// asks, in whatever order.
 pub(crate) fn rng(seed: u64, purpose: Use, epoch: u64, index: usize) -> Rng {
     let mut key = [0; 32];
     let words = [seed, purpose as u64, epoch, index as u64];
@@ -51,6 +54,13 @@ pub(crate) fn beta(rng: &mut Rng, alpha: f32) -> f32 {
             return (x / sum) as f32;
         }
     }
+}
+
+/// A number for a name (FNV-1a).
+pub(crate) fn of_name(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// Puts the items in random order: Fisher and Yates.

@@ -2,11 +2,11 @@
 
 use crate::form::{TrainingGraph, trainable_constants};
 use crate::optimizer::Update;
-use crate::random::Random;
 use crate::runner::Runner;
+use crate::streams::{Use, rng, unit};
 use crate::{BatchNormMode, FormOptions, Loss, Optimizer, Pattern, Schedule, Target, TrainError};
 use depthwise_engine::passes::{PassOptions, prepare};
-use depthwise_engine::{EngineError, Par};
+use depthwise_engine::{EngineError, Par, Session};
 use depthwise_layers::ir::{Dim, Graph, GraphEdit, ValueId};
 use depthwise_layers::{Op, TensorType};
 use depthwise_tensor::{Shape, Tensor};
@@ -119,12 +119,14 @@ const KEPT: usize = 2;
 pub struct Trainer {
     network: Graph,
     options: TrainOptions,
-    par: Par,
+    pub(crate) par: Par,
     pub(crate) parameters: Vec<Slot>,
     pub(crate) running: Vec<Running>,
     pub(crate) steps: u64,
     pub(crate) rate_factor: f32,
     prepared: Vec<Prepared>,
+    /// The network with the parameters as they are, without what only training needs.
+    pub(crate) evaluation: Option<Session>,
     predictions: Vec<f32>,
     predictions_shape: Shape,
 }
@@ -163,6 +165,7 @@ impl Trainer {
             steps: 0,
             rate_factor: 1.0,
             prepared: Vec::new(),
+            evaluation: None,
             predictions: Vec::new(),
             predictions_shape: Shape::SCALAR,
         })
@@ -211,8 +214,22 @@ impl Trainer {
         inputs: &[Tensor],
         target: Target<'_>,
     ) -> Result<StepReport, TrainError> {
+        let rate = self.options.schedule.rate(self.steps) * self.rate_factor;
+        self.step_at(inputs, target, rate)
+    }
+
+    /// As [`Trainer::step`], at this learning rate instead of that of the schedule.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn step_at(
+        &mut self,
+        inputs: &[Tensor],
+        target: Target<'_>,
+        rate: f32,
+    ) -> Result<StepReport, TrainError> {
         let mut prepared = self.prepared(inputs)?;
-        let result = self.step_on(&mut prepared, inputs, target);
+        let result = self.step_on(&mut prepared, inputs, target, rate);
         self.prepared.push(prepared);
         result
     }
@@ -222,6 +239,7 @@ impl Trainer {
         prepared: &mut Prepared,
         inputs: &[Tensor],
         target: Target<'_>,
+        rate: f32,
     ) -> Result<StepReport, TrainError> {
         self.fill(prepared, inputs, target)?;
         prepared.runner.run()?;
@@ -236,7 +254,6 @@ impl Trainer {
         let norm = squares.sqrt() as f32;
         self.finite("norm of the gradients", norm)?;
         let scale = self.options.clip_norm.map_or(1.0, |most| (most / norm.max(most)).min(1.0));
-        let rate = self.options.schedule.rate(self.steps) * self.rate_factor;
         let update = Update { lr: rate, count: self.steps + 1, scale };
         for (slot, parameter) in self.parameters.iter_mut().zip(&graph.parameters) {
             if let Some(gradient) = parameter.gradient {
@@ -249,6 +266,7 @@ impl Trainer {
         self.predictions.extend_from_slice(runner.output(predictions)?);
         self.predictions_shape = prepared.predictions.shape;
         self.steps += 1;
+        self.evaluation = None;
         Ok(StepReport { loss, rate, gradient_norm: norm })
     }
 
@@ -347,7 +365,7 @@ impl Trainer {
             input_gradients: false,
             loss: &self.options.loss,
         };
-        let network = with_free_batch(&self.network, &shapes);
+        let network = with_free_batch(&self.network);
         let graph = TrainingGraph::build(&network, &options)?;
         let runner = Runner::new(&graph.graph, &self.par, self.options.reference)?;
         let predictions = {
@@ -378,9 +396,9 @@ impl Trainer {
             runner.set(position(id), tensor)?;
         }
         for (number, mask) in graph.masks.iter().enumerate() {
-            let mut random = Random::new(&[self.options.seed, self.steps, number as u64]);
-            let (rate, kept) = (f64::from(mask.rate), 1.0 / (1.0 - mask.rate));
-            let draw = |m: &mut f32| *m = if random.unit() < rate { 0.0 } else { kept };
+            let mut random = rng(self.options.seed, Use::Dropout, self.steps, number);
+            let (rate, kept) = (mask.rate, 1.0 / (1.0 - mask.rate));
+            let draw = |m: &mut f32| *m = if unit(&mut random) < rate { 0.0 } else { kept };
             runner.fill(position(mask.input), |m| m.iter_mut().for_each(draw))?;
         }
         for (slot, parameter) in self.parameters.iter().zip(&graph.parameters) {
@@ -477,27 +495,29 @@ fn check(options: &TrainOptions) -> Result<(), TrainError> {
     }
 }
 
-/// The passes that leave parameters as they are: layouts and kinds of layers, no folding.
+/// The passes that leave parameters as they are: layouts and kinds of layers, no folding, and no
+/// sharing of constants: fresh parameters are equal, but not the same.
 pub(crate) fn trainable_form(mut graph: Graph) -> Result<Graph, TrainError> {
     graph.verify().map_err(EngineError::from)?;
     let mut passes = PassOptions::default();
     passes
-        .apply("-fold-batch-norm,-fold-channel-affine,-fold-input-affine,-fuse-activation,-fuse-residual")
+        .apply(
+            "-fold-batch-norm,-fold-channel-affine,-fold-input-affine,-fuse-activation,\
+             -fuse-residual,-share-subexpressions",
+        )
         .expect("passes of these names exist");
     prepare(&mut graph, &passes);
     Ok(graph)
 }
 
-/// The network with a free batch where the declared one is not that of the shapes.
-pub(crate) fn with_free_batch(network: &Graph, shapes: &[Shape]) -> Graph {
+/// The network with a free batch.
+pub(crate) fn with_free_batch(network: &Graph) -> Graph {
     let mut graph = network.clone();
-    for (&id, shape) in network.inputs().iter().zip(shapes) {
+    for &id in network.inputs() {
         let Some(ty) = network.input_type(id) else { continue };
         let mut dims = ty.dims.clone();
-        if let (Some(Dim::Fixed(batch)), Some(&want)) = (dims.first(), shape.first())
-            && *batch != want
-        {
-            dims[0] = Dim::Free(String::new());
+        if let Some(batch @ Dim::Fixed(_)) = dims.first_mut() {
+            *batch = Dim::Free(String::new());
             graph.set_input_dims(id, dims);
         }
     }

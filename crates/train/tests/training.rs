@@ -11,7 +11,7 @@ use depthwise_tensor::{DType, Hw, Tensor};
 use depthwise_testkit::random_tensor;
 use depthwise_train::{
     BatchNormMode, Head, Initializer, Loss, Optimizer, Pattern, Schedule, Target, TrainError,
-    TrainOptions, Trainer, default_cut, initialize, replace_head, split_at,
+    TrainOptions, Trainer, initialize, replace_head, split_at,
 };
 use depthwise_zoo::{MobileNetV2, Network, Random};
 
@@ -214,8 +214,7 @@ fn four_samples_are_learned_by_heart() {
         ..options()
     };
     let mut net = everything();
-    let cut = default_cut(&net).unwrap();
-    net = replace_head(net, &cut, &Head { dropout: 0.0, ..Head::new(5) }).unwrap();
+    net = replace_head(&net, None, &Head { dropout: 0.0, ..Head::new(5) }).unwrap();
     let mut trainer = Trainer::new(net, options).unwrap();
     let (x, classes) = batch();
     let mut last = f32::INFINITY;
@@ -334,9 +333,9 @@ fn a_backbone_is_split_from_its_head() {
     assert_eq!(run(&graph, &x), run(&back, &run(&front, &x)));
     let error = split_at(&graph, "expand.act").map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("also reads \"stem.act\""), "{error}");
-    let head = replace_head(graph.clone(), "shrink.act", &Head::new(3)).unwrap();
+    let head = replace_head(&graph, Some("shrink.act"), &Head::new(3)).unwrap();
     assert_eq!(run(&head, &x).shape().dims(), [4, 3]);
-    assert!(replace_head(graph, "nothing", &Head::new(3)).is_err());
+    assert!(replace_head(&graph, Some("nothing"), &Head::new(3)).is_err());
 }
 
 #[test]
@@ -360,6 +359,19 @@ fn fresh_weights_have_their_variance() {
     let variance = weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
     // 200 samples of variance 2 / 10: within three of its own deviations.
     assert!((variance - 0.2).abs() < 3.0 * 0.2 * (2.0f32 / 200.0).sqrt(), "{variance}");
+}
+
+#[test]
+fn equal_parameters_are_trained_apart() {
+    let mut graph = everything();
+    let names = Trainer::parameter_names(&graph).unwrap();
+    // All scales are 1 and all offsets 0 now.
+    initialize(&mut graph, &"*".into(), Initializer::He, 1).unwrap();
+    assert_eq!(Trainer::parameter_names(&graph).unwrap(), names);
+    let (trainer, _) = train(&graph, options(), 1);
+    let scales = parameters(&trainer);
+    let scale = |name: &str| &scales.iter().find(|(n, _)| n == name).unwrap().1;
+    assert_ne!(scale("expand.norm.weight"), scale("filter.norm.weight"));
 }
 
 #[test]

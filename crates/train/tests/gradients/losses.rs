@@ -96,11 +96,13 @@ fn other_losses_of_classes() {
     // Teacher 1/2, 1/2 at any temperature; student at temperature 1.
     let kl = 0.5 * (0.5f64 / 0.25).ln() + 0.5 * (0.5f64 / 0.75).ln();
     let teacher = f64s(&[1, 2], &[5.0, 5.0]);
-    let target = Target::Distilled { classes: &[1], teacher: &teacher };
+    let right = f64s(&[1, 2], &[0.0, 1.0]);
+    let target = Target::Distilled { targets: &right, teacher: &teacher };
     let loss = Loss::Distillation { temperature: 1.0, alpha: 0.5 };
     check(loss, &x, target, Some(0.5 * kl + 0.5 * (4.0f64 / 3.0).ln()));
     let (x, teacher) = (tensor(&[3, 4], ANY, 1), tensor(&[3, 4], ANY, 2));
-    let target = Target::Distilled { classes: &[0, 3, 1], teacher: &teacher };
+    let soft = f64s(&[3, 4], &[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.7, 0.0, 1.0, 0.0, 0.0]);
+    let target = Target::Distilled { targets: &soft, teacher: &teacher };
     check(Loss::Distillation { temperature: 3.0, alpha: 0.7 }, &x, target, None);
 }
 
