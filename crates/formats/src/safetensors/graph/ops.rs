@@ -51,6 +51,7 @@ layers! {
     ConvTranspose2d { stride, dilation, padding, output_padding, groups, activation }
     Dense { activation }
     DepthToSpace { block }
+    Dequantize { axis }
     DepthwiseConv2d { stride, dilation, padding, activation }
     Dropout { rate }
     Expand {}
@@ -60,6 +61,7 @@ layers! {
     PRelu {}
     Pad { mode }
     Pool2d { kind, kernel, stride, dilation, padding, ceil_mode }
+    Quantize { dtype, axis }
     Range {}
     Reduce { function, axes, keep_dims }
     Reshape { allow_zero }
