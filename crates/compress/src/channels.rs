@@ -25,7 +25,7 @@ pub(crate) fn channels(op: &Op, shape: &Shape, inputs: usize, i: usize) -> (usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use depthwise_layers::{Conv2d, Dense, DepthwiseConv2d, MatMul};
+    use depthwise_layers::{Activation, Conv2d, Dense, DepthwiseConv2d, MatMul};
 
     #[test]
     fn every_layout_of_weights_is_known() {
@@ -36,7 +36,10 @@ mod tests {
         let depthwise: Op = DepthwiseConv2d::default().into();
         // Two filters for each of three channels.
         assert_eq!(channels(&depthwise, &shape(&[3, 3, 6]), 3, 6 + 5), (5, 2));
-        assert_eq!(channels(&Dense::default().into(), &shape(&[2, 5]), 5, 7), (1, 2));
+        assert_eq!(
+            channels(&Dense { activation: Activation::Identity }.into(), &shape(&[2, 5]), 5, 7),
+            (1, 2)
+        );
         assert_eq!(channels(&MatMul.into(), &shape(&[5, 2]), 5, 7), (1, 3));
     }
 }

@@ -9,11 +9,11 @@
 //! let graph: Graph = formats::open("mobilenet.onnx")?;
 //! let samples: Vec<Sample> = photos();
 //! let options = Options::default();
-//! let calibrated = Calibrated::new(graph.clone(), samples.as_slice(), options, &mut |_, _, _| {})?;
+//! let calibrated = Calibrated::new(graph.clone(), &samples, options, &mut |_, _, _| {})?;
 //! let quantized = calibrated.quantized()?;
 //! formats::save(&quantized, "mobilenet.int8.tflite", &Default::default())?;
 //! let engine = depthwise_engine::Options::default();
-//! let found = compare(&graph, &quantized, samples.as_slice(), &engine, &mut |_, _, _| {})?;
+//! let found = compare(&graph, &quantized, &samples, &engine, &mut |_, _, _| {})?;
 //! println!("{} of {} answers agree", found.top1.0, found.top1.1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

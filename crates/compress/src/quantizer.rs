@@ -13,7 +13,6 @@ use depthwise_layers::ir::{Graph, NodeId, Types, ValueId, infer_types};
 use depthwise_tensor::{DType, Tensor};
 use glob::Pattern;
 use std::collections::HashMap;
-use std::error::Error;
 
 /// Samples on which each layer is tried by itself.
 const TRIED: usize = 8;
@@ -101,11 +100,10 @@ impl Calibrated {
     /// [`CompressError::Pattern`] and [`CompressError::Setting`] for options without a meaning.
     pub fn new(
         graph: Graph,
-        samples: &(impl Samples + ?Sized),
+        samples: &dyn Samples,
         options: Options,
         progress: &mut Progress<'_>,
     ) -> Result<Calibrated, CompressError> {
-        let samples: &dyn Samples = &Borrowed(samples);
         options.observer.check()?;
         if !matches!(options.activations, DType::I8 | DType::U8) {
             return Err(CompressError::Setting {
@@ -171,10 +169,9 @@ impl Calibrated {
     /// As [`Calibrated::new`] and [`Calibrated::quantized`].
     pub fn sensitivity(
         &self,
-        samples: &(impl Samples + ?Sized),
+        samples: &dyn Samples,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<LayerSensitivity>, CompressError> {
-        let samples: &dyn Samples = &Borrowed(samples);
         let engine = &self.options.engine;
         let mut runner = Runner::new(&self.graph, samples, engine)?;
         let mut want: Vec<Tensor> = Vec::new();
@@ -223,21 +220,4 @@ fn kept(graph: &Graph, patterns: &[String]) -> Result<Vec<bool>, CompressError> 
         }
     }
     Ok(kept)
-}
-
-/// A set of samples of any type as one of a known type.
-struct Borrowed<'s, S: ?Sized>(&'s S);
-
-impl<S: Samples + ?Sized> Samples for Borrowed<'_, S> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn name(&self, index: usize) -> String {
-        self.0.name(index)
-    }
-
-    fn read(&self, index: usize) -> Result<Vec<Tensor>, Box<dyn Error + Send + Sync>> {
-        self.0.read(index)
-    }
 }

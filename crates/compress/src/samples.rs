@@ -35,9 +35,9 @@ pub trait Samples {
     fn read(&self, index: usize) -> Result<Vec<Tensor>, Box<dyn Error + Send + Sync>>;
 }
 
-impl Samples for [Sample] {
+impl Samples for Vec<Sample> {
     fn len(&self) -> usize {
-        self.len()
+        Vec::len(self)
     }
 
     fn name(&self, index: usize) -> String {

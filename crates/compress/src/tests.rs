@@ -10,6 +10,7 @@ use depthwise_testkit::random_tensor;
 use depthwise_zoo::{EfficientNetLite, MobileNetV2, MobileNetV3, Network, Random};
 
 const SIDE: usize = 32;
+const LINEAR: Dense = Dense { activation: Activation::Identity };
 
 fn samples(dims: &[usize], count: u64) -> Vec<Sample> {
     let sample =
@@ -21,7 +22,7 @@ fn quiet(_: &'static str, _: usize, _: usize) {}
 
 fn calibrate(
     graph: &Graph,
-    samples: &[Sample],
+    samples: &Vec<Sample>,
     options: Options,
 ) -> Result<Calibrated, CompressError> {
     Calibrated::new(graph.clone(), samples, options, &mut quiet)
@@ -40,7 +41,7 @@ fn small(network: &dyn Network) -> Graph {
 fn mixed() -> Graph {
     let mut graph = Graph::new("mixed");
     let x = graph.add_input("picture", InputType::fixed(DType::F32, &[1, 8, 8, 3]));
-    let mut constant = |graph: &mut Graph, dims: &[usize], seed| {
+    let constant = |graph: &mut Graph, dims: &[usize], seed| {
         graph.add_const(format!("c{seed}"), random_tensor(dims, seed))
     };
     let w = constant(&mut graph, &[6, 3, 3, 3], 11);
@@ -61,7 +62,9 @@ fn mixed() -> Graph {
         kind: PoolKind::Max,
         kernel: depthwise_tensor::Hw::square(2),
         stride: depthwise_tensor::Hw::square(2),
-        ..Pool2d::default()
+        dilation: depthwise_tensor::Hw::ONE,
+        padding: Padding::Valid,
+        ceil_mode: false,
     };
     let pooled = graph.add("pooled", pool, &[joined]);
     let half = graph.add_const("half", Tensor::scalar(0.5f32));
@@ -75,7 +78,7 @@ fn mixed() -> Graph {
     let mean = Reduce { function: ReduceFn::Mean, axes: vec![1, 2], keep_dims: false };
     let mean = graph.add("mean", mean, &[bent]);
     let w = constant(&mut graph, &[4, 12], 15);
-    let dense = graph.add("dense", Dense::default(), &[mean, w]);
+    let dense = graph.add("dense", LINEAR, &[mean, w]);
     let soft = graph.add("probabilities", Softmax { axis: -1, log: false }, &[dense]);
     graph.add_output(soft);
     graph
@@ -110,7 +113,7 @@ fn networks_of_the_zoo_become_integers_from_end_to_end() {
         let quantized = calibrated.quantized().unwrap();
         assert_eq!(real_layers(&quantized), Vec::<String>::new(), "{}", graph.name);
         let engine = depthwise_engine::Options::default();
-        let found = compare(&graph, &quantized, samples.as_slice(), &engine, &mut quiet).unwrap();
+        let found = compare(&graph, &quantized, &samples, &engine, &mut quiet).unwrap();
         assert_eq!(found.samples, 2);
         println!("{}: {found:?}", graph.name);
         assert!(found.sqnr_db > 10.0, "{}: {found:?}", graph.name);
@@ -184,9 +187,9 @@ fn integers_enter_and_leave_where_asked() {
     assert_eq!(quantized.input_type(input).unwrap().dtype, DType::I8);
     assert_eq!(quantized.value(quantized.outputs()[0]).name, "probabilities");
     let engine = depthwise_engine::Options::default();
-    let integers = compare(&graph, &quantized, samples.as_slice(), &engine, &mut quiet).unwrap();
+    let integers = compare(&graph, &quantized, &samples, &engine, &mut quiet).unwrap();
     let real = calibrate(&graph, &samples, Options::default()).unwrap().quantized().unwrap();
-    let real = compare(&graph, &real, samples.as_slice(), &engine, &mut quiet).unwrap();
+    let real = compare(&graph, &real, &samples, &engine, &mut quiet).unwrap();
     assert_eq!(integers, real);
 }
 
@@ -197,7 +200,7 @@ fn corrected_biases_keep_the_means_of_outputs() {
     let x = graph.add_input("x", InputType::fixed(DType::F32, &[4, 64]));
     let w: Vec<f32> = (0..128).map(|i| if i % 64 == 0 { 1.27 } else { 0.0149 }).collect();
     let w = graph.add_const("w", Tensor::from_vec(&[2, 64], w).unwrap());
-    let y = graph.add("y", Dense::default(), &[x, w]);
+    let y = graph.add("y", LINEAR, &[x, w]);
     graph.add_output(y);
     let samples: Vec<Sample> = samples(&[4, 64], 3)
         .into_iter()
@@ -210,7 +213,7 @@ fn corrected_biases_keep_the_means_of_outputs() {
     let drift = |correct_bias| {
         let options = Options { correct_bias, ..Options::default() };
         let quantized = calibrate(&graph, &samples, options).unwrap().quantized().unwrap();
-        compare(&graph, &quantized, samples.as_slice(), &engine, &mut quiet).unwrap().mean_abs
+        compare(&graph, &quantized, &samples, &engine, &mut quiet).unwrap().mean_abs
     };
     let (plain, corrected) = (drift(false), drift(true));
     assert!(corrected < plain / 4.0, "{plain} {corrected}");
@@ -223,7 +226,7 @@ fn the_layer_that_suffers_most_comes_first() {
     let calibrated = calibrate(&graph, &samples, Options::default()).unwrap();
     let mut steps = Vec::new();
     let mut progress = |what, done, all| steps.push((what, done, all));
-    let found = calibrated.sensitivity(samples.as_slice(), &mut progress).unwrap();
+    let found = calibrated.sensitivity(&samples, &mut progress).unwrap();
     let mut names: Vec<&str> = found.iter().map(|layer| layer.layer.as_str()).collect();
     assert!(found.is_sorted_by(|a, b| a.sqnr_db <= b.sqnr_db), "{found:?}");
     names.sort_unstable();
@@ -234,31 +237,41 @@ fn the_layer_that_suffers_most_comes_first() {
 #[test]
 fn samples_that_teach_nothing_are_refused_by_name() {
     let graph = mixed();
-    let refuse = |samples: &[Sample]| {
-        calibrate(&graph, samples, Options::default()).unwrap_err().to_string()
+    let refuse = |samples: Vec<Sample>| {
+        calibrate(&graph, &samples, Options::default()).unwrap_err().to_string()
     };
     let with = |dims: &[usize], data: Vec<f32>| Sample {
         name: "cat.png".into(),
         inputs: vec![Tensor::from_vec(dims, data).unwrap()],
     };
     let good = samples(&[1, 8, 8, 3], 1).remove(0);
-    assert_eq!(refuse(&[]), "the calibration set is empty");
+    assert_eq!(refuse(vec![]), "the calibration set is empty");
     let small = with(&[1, 7, 8, 3], vec![0.0; 168]);
     let want = "cat.png: input \"picture\" is declared as f32[1x8x8x3], not f32[1x7x8x3]";
-    assert_eq!(refuse(&[good.clone(), small]), want);
+    assert_eq!(refuse(vec![good.clone(), small]), want);
     let mut data = vec![0.5; 192];
     data[5] = f32::NAN;
     let want = "cat.png: element 5 of input \"picture\" is NaN";
-    assert_eq!(refuse(&[good.clone(), with(&[1, 8, 8, 3], data)]), want);
+    assert_eq!(refuse(vec![good.clone(), with(&[1, 8, 8, 3], data)]), want);
     let constant = with(&[1, 8, 8, 3], vec![0.5; 192]);
-    let error = refuse(&[constant.clone(), constant]);
+    let error = refuse(vec![constant.clone(), constant]);
     let want = "the calibration set says nothing about input \"picture\": all 384 elements of 2 samples (cat.png ..) are 0.5";
     assert_eq!(error, want);
     let none = Sample { name: "cat.png".into(), inputs: vec![] };
-    assert_eq!(refuse(&[none]), "cat.png: 0 tensors, but the network has 1 inputs");
-    let huge = with(&[1, 8, 8, 3], (0..192).map(|i| i as f32 * 1e36).collect());
-    let error = refuse(&[good, huge]);
-    assert!(error.starts_with("cat.png: the network makes "), "{error}");
+    assert_eq!(refuse(vec![none]), "cat.png: 0 tensors, but the network has 1 inputs");
+}
+
+#[test]
+fn samples_that_a_network_cannot_bear_are_refused() {
+    let mut graph = Graph::new("steep");
+    let x = graph.add_input("x", InputType::fixed(DType::F32, &[1, 2]));
+    let w = graph.add_const("w", Tensor::from_slice(&[1, 2], &[10f32, 10.0]).unwrap());
+    let y = graph.add("steep", LINEAR, &[x, w]);
+    graph.add_output(y);
+    let inputs = vec![Tensor::from_slice(&[1, 2], &[1e38f32, 2e38]).unwrap()];
+    let huge = vec![Sample { name: "cat.png".into(), inputs }];
+    let error = calibrate(&graph, &huge, Options::default()).unwrap_err().to_string();
+    assert_eq!(error, "cat.png: the network makes inf of it, first in \"steep\"");
 }
 
 #[test]

@@ -57,15 +57,11 @@ pub(super) fn run(models: &Path, only: Option<&str>) -> Result<()> {
         eprintln!("{} ...", case.name);
         let samples = photos(&models.join("photos"), case.normalize)?;
         let mut quiet = |_: &'static str, _: usize, _: usize| {};
-        let calibrated = Calibrated::new(
-            case.graph.clone(),
-            samples.as_slice(),
-            Options::default(),
-            &mut quiet,
-        )?;
+        let calibrated =
+            Calibrated::new(case.graph.clone(), &samples, Options::default(), &mut quiet)?;
         let quantized = calibrated.quantized()?;
         let engine = depthwise_engine::Options::default();
-        let found = compare(&case.graph, &quantized, samples.as_slice(), &engine, &mut quiet)?;
+        let found = compare(&case.graph, &quantized, &samples, &engine, &mut quiet)?;
         let real = real_layers(&quantized);
         let passed = real.is_empty() && (!case.trained || found.top1.0 >= AGREE);
         failures += usize::from(!passed);
