@@ -72,11 +72,16 @@ impl Statistics {
 
     fn count_cells(&mut self, data: &[f32]) {
         self.cells.resize(CELLS, 0);
-        let per_unit = CELLS as f32 / (self.high - self.low).max(f32::MIN_POSITIVE);
         for &x in data {
-            let cell = ((x - self.low) * per_unit) as usize;
-            self.cells[cell.min(CELLS - 1)] += 1;
+            let cell = self.cell(x);
+            self.cells[cell] += 1;
         }
+    }
+
+    /// The cell of a number, the nearest for one beyond the range.
+    pub(crate) fn cell(&self, x: f32) -> usize {
+        let per_unit = CELLS as f32 / (self.high - self.low).max(f32::MIN_POSITIVE);
+        (((x - self.low) * per_unit) as usize).min(CELLS - 1)
     }
 
     /// The middle of a cell.

@@ -117,13 +117,18 @@ fn mean_square(seen: &Statistics, dtype: DType, range: Range) -> f64 {
 
 /// The Kullback-Leibler divergence of the numbers within a range, clamped ones at its ends, from the
 /// same at 255 steps, where the numbers of a step are spread over the cells that hold any (Migacz
-/// 2017, for ranges with two ends).
+/// 2017, for ranges with two ends). The cell of zero is left out: zero is exact in every range, and
+/// behind a ReLU there is so much of it that nothing else would count.
 fn divergence(seen: &Statistics, range: Range) -> f64 {
     let (low, high) = (f64::from(range.low), f64::from(range.high));
     let inside = |cell: usize| (low..=high).contains(&seen.middle(cell));
     let Some(first) = (0..CELLS).find(|&cell| inside(cell)) else { return f64::INFINITY };
     let end = (first..CELLS).find(|&cell| !inside(cell)).unwrap_or(CELLS);
     let mut clamped: Vec<f64> = seen.cells[first..end].iter().map(|&n| n as f64).collect();
+    let zero = seen.cell(0.0);
+    if let Some(n) = zero.checked_sub(first).and_then(|zero| clamped.get_mut(zero)) {
+        *n = 0.0;
+    }
     // The model of the numbers within does not know those that are clamped.
     let within = clamped.clone();
     let sum = |cells: &[u64]| cells.iter().sum::<u64>() as f64;
