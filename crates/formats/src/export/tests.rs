@@ -554,7 +554,7 @@ fn quantized_networks_survive_to_the_bit() {
 fn tflite_computes_quantized_layers_in_integers() {
     let options = SaveOptions::default();
     let bytes = to_bytes(&quantized(), SaveFormat::Tflite, &options).unwrap();
-    let model = wire::Model::parse(&bytes).unwrap();
+    let model = wire::Model::decode(&bytes).unwrap();
     let network = &model.subgraphs[0];
     let floats = network.tensors.iter().filter(|t| t.dtype == wire::tensor_type::FLOAT32);
     let floats: Vec<_> = floats.map(|tensor| &*tensor.name).collect();
@@ -572,7 +572,7 @@ fn layers_without_an_integer_form_compute_in_real_numbers() {
     graph.add_output(y);
     check(&graph, BOTH);
     let bytes = to_bytes(&graph, SaveFormat::Tflite, &SaveOptions::default()).unwrap();
-    let model = wire::Model::parse(&bytes).unwrap();
+    let model = wire::Model::decode(&bytes).unwrap();
     assert_eq!(model.subgraphs[0].operators.len(), 5, "two of each, and the layer");
 }
 
