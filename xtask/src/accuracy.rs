@@ -5,10 +5,12 @@
 //! also name the photos. Keras files are compared with their TFLite twin, and with Keras itself where
 //! `--keras` asks for it. What cannot be loaded is listed.
 //!
-//! With `--exported` the models are written first, and other engines run the files.
+//! With `--exported` the models are written first, and other engines run the files. With `--quantized`
+//! the classifiers are quantized on the photos first.
 
 mod exported;
 mod keras;
+mod quantized;
 
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -52,6 +54,10 @@ pub(crate) struct Args {
     /// pip installs below target/, make of them
     #[arg(long)]
     exported: bool,
+    /// Quantize the classifiers on the photos, compare with what they were, and let ONNX Runtime and
+    /// LiteRT, which pip installs below target/, name the photos with the files written
+    #[arg(long, conflicts_with = "exported")]
+    quantized: bool,
     /// Ask Keras, which pip installs below target/, what its own files give for a photo
     #[arg(long)]
     keras: bool,
@@ -82,6 +88,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(folder.is_dir(), "{} is not there; name it with --models", folder.display());
     if args.exported {
         return exported::run(&folder, args.model.as_deref());
+    }
+    if args.quantized {
+        return quantized::run(&folder, args.model.as_deref());
     }
     let (mut subjects, unread) = find(&folder, args.keras)?;
     subjects.retain(|s| args.model.as_ref().is_none_or(|text| s.name.contains(text)));

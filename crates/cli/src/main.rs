@@ -21,6 +21,7 @@ Examples:
   depthwise bench mobilenet-v2 --threads 2
   depthwise compare --channels 256 --size 28 --plot saving.svg
   depthwise convert model.onnx model.tflite
+  depthwise quantize model.onnx --calibrate photos/ -o model.int8.tflite
   depthwise finetune flowers/ -o flowers.safetensors
 
 Exit codes:
@@ -59,6 +60,8 @@ enum Command {
     Compare(commands::compare::Args),
     /// Write a model in another format: ONNX, TensorFlow Lite, or the project's own.
     Convert(commands::convert::Args),
+    /// Turn a network into one of 8-bit integers, calibrated on pictures.
+    Quantize(commands::quantize::Args),
     /// Teach a network other classes, from pictures in folders.
     Finetune(Box<commands::finetune::Args>),
     /// Tell how good a model is on labelled pictures.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
+        Command::Quantize(args) => commands::quantize::run(&args),
         Command::Finetune(args) => commands::finetune::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Report(args) => commands::report::run(&args),

@@ -3,8 +3,10 @@
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use depthwise_engine::layers::Op;
-use depthwise_engine::tensor::Hw;
-use depthwise_engine::{DType, DenseWeights, Fusion, Graph, Isa, Model, Options, Session, Shape};
+use depthwise_engine::tensor::{Hw, TensorError};
+use depthwise_engine::{
+    DType, DenseWeights, Fusion, Graph, Isa, Model, Options, Session, Shape, Tensor,
+};
 use depthwise_formats::{FormatError, SaveOptions, Weights};
 use depthwise_vision::{Normalize, Picture, Preprocess};
 use depthwise_zoo::{
@@ -212,7 +214,8 @@ impl ModelSource {
     }
 }
 
-fn is_embedded(name: &str) -> bool {
+/// Whether a name is that of the network inside the program.
+pub(crate) fn is_embedded(name: &str) -> bool {
     cfg!(feature = "embedded-weights") && name == DEFAULT_NETWORK
 }
 
@@ -315,13 +318,8 @@ impl Classifier {
         if !self.nchw {
             return Ok(self.preprocess.write(picture, input)?);
         }
-        let tensor = self.preprocess.tensor(picture)?;
-        let pixels = tensor.elements() / 3;
-        for (i, pixel) in tensor.to_f32().chunks_exact(3).enumerate() {
-            for (channel, &x) in pixel.iter().enumerate() {
-                input[channel * pixels + i] = x;
-            }
-        }
+        let tensor = channels_first(&self.preprocess.tensor(picture)?)?;
+        input.copy_from_slice(tensor.data()?);
         Ok(())
     }
 
@@ -357,6 +355,18 @@ impl Classifier {
             _ => "?",
         }
     }
+}
+
+/// A picture of three channels, NHWC, as NCHW.
+pub(crate) fn channels_first(picture: &Tensor) -> Result<Tensor, TensorError> {
+    let (shape, pixels) = (picture.shape(), picture.elements() / 3);
+    let mut planes = vec![0f32; picture.elements()];
+    for (i, pixel) in picture.to_f32().chunks_exact(3).enumerate() {
+        for (channel, &x) in pixel.iter().enumerate() {
+            planes[channel * pixels + i] = x;
+        }
+    }
+    Tensor::from_vec(&[1, 3, shape[1], shape[2]], planes)
 }
 
 /// Whether the first output is a softmax, perhaps of other extents or quantized.

@@ -26,18 +26,18 @@ struct Case {
 }
 
 #[derive(serde::Serialize)]
-struct Job {
-    engine: &'static str,
-    model: PathBuf,
-    inputs: Vec<JobInput>,
-    output: PathBuf,
+pub(super) struct Job {
+    pub(super) engine: &'static str,
+    pub(super) model: PathBuf,
+    pub(super) inputs: Vec<JobInput>,
+    pub(super) output: PathBuf,
 }
 
 #[derive(serde::Serialize)]
-struct JobInput {
-    name: String,
-    dims: Vec<usize>,
-    file: PathBuf,
+pub(super) struct JobInput {
+    pub(super) name: String,
+    pub(super) dims: Vec<usize>,
+    pub(super) file: PathBuf,
 }
 
 #[derive(serde::Deserialize)]
@@ -62,10 +62,41 @@ struct Expected {
     nchw: bool,
 }
 
-pub(super) fn run(models: &Path, only: Option<&str>) -> Result<()> {
+/// Python with the other engines.
+pub(super) fn engines() -> Result<PathBuf> {
     let folder = workspace::target().join("exported");
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let python = environment(&folder.join("engines"), &PACKAGES)?;
+    environment(&folder.join("engines"), &PACKAGES)
+}
+
+/// Lets the other engines do what is listed.
+pub(super) fn execute(python: &Path, folder: &Path, jobs: &[Job]) -> Result<()> {
+    ensure!(!jobs.is_empty(), "no such model");
+    let list = folder.join("jobs.json");
+    std::fs::write(&list, serde_json::to_string(jobs)?)?;
+    eprintln!("other engines ...");
+    let script = workspace::root().join("xtask/peers/exported.py");
+    let status = Command::new(python).arg(script).arg(&list).status()?;
+    ensure!(status.success(), "{}: {status}", python.display());
+    Ok(())
+}
+
+/// The elements of the first output of a job, or what went wrong.
+pub(super) fn first_output(output: &Path) -> Result<Result<Vec<f32>, String>> {
+    let text = std::fs::read_to_string(format!("{}.json", output.display()))?;
+    let outcome: Outcome = serde_json::from_str(&text)?;
+    match outcome.error {
+        Some(error) => Ok(Err(error)),
+        None => Ok(Ok(f32s(&std::fs::read(format!("{}.0", output.display()))?))),
+    }
+}
+
+fn f32s(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+pub(super) fn run(models: &Path, only: Option<&str>) -> Result<()> {
+    let (python, folder) = (engines()?, workspace::target().join("exported"));
     let (mut jobs, mut expected, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for case in cases(models)? {
         if only.is_none_or(|text| case.name.contains(text)) {
@@ -73,13 +104,7 @@ pub(super) fn run(models: &Path, only: Option<&str>) -> Result<()> {
             export(&folder, &case, &mut jobs, &mut expected, &mut refused)?;
         }
     }
-    ensure!(!jobs.is_empty(), "no such model");
-    let list = folder.join("jobs.json");
-    std::fs::write(&list, serde_json::to_string(&jobs)?)?;
-    eprintln!("other engines ...");
-    let script = workspace::root().join("xtask/peers/exported.py");
-    let status = Command::new(&python).arg(script).arg(&list).status()?;
-    ensure!(status.success(), "{}: {status}", python.display());
+    execute(&python, &folder, &jobs)?;
     let mut table =
         workspace::table(&["model", "written as", "output", "max abs", "relative", ""], &[3, 4]);
     let mut failures = 0;
@@ -232,9 +257,7 @@ fn compare(expected: &Expected) -> Result<Vec<([String; 6], bool)>> {
     let mut rows = Vec::new();
     for (at, (name, want)) in expected.outputs.iter().enumerate() {
         let file = PathBuf::from(format!("{}.{at}", expected.output.display()));
-        let bytes = std::fs::read(&file)?;
-        let got: Vec<f32> =
-            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let got = f32s(&std::fs::read(&file)?);
         let OutcomeOutput { name: their_name, dims } = &outcome.outputs[at];
         let is_turned = expected.nchw && dims != want.shape().dims();
         let want = if is_turned { channels_first(want)? } else { want.clone() };
@@ -246,7 +269,7 @@ fn compare(expected: &Expected) -> Result<Vec<([String; 6], bool)>> {
     Ok(rows)
 }
 
-fn channels_first(tensor: &Tensor) -> Result<Tensor> {
+pub(super) fn channels_first(tensor: &Tensor) -> Result<Tensor> {
     use depthwise_layers::{Layer, Transpose};
     let turn = Transpose { perm: vec![0, 3, 1, 2] };
     let turned = turn.reference(&[Some(tensor)])?;

@@ -4,13 +4,14 @@ use crate::source::{self, EngineArgs, Preset};
 use crate::text::outln;
 use crate::training::{self, Bar, Prepared};
 use anyhow::{Result, ensure};
+use depthwise_engine::Graph;
 use depthwise_engine::tensor::Hw;
 use depthwise_train::data::{PictureSource, Splits};
 use depthwise_train::features::{Extractor, PictureInput};
 use depthwise_train::fit::Predictions;
 use depthwise_train::metrics::softmax;
 use depthwise_train::report::{Mistake, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -43,16 +44,52 @@ pub(crate) struct Args {
     engine: EngineArgs,
 }
 
+/// What is to be evaluated, on what.
+pub(crate) struct Request<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) name: &'a str,
+    /// The preset of weights of a known network.
+    pub(crate) known: Option<Preset>,
+    pub(crate) data: &'a Path,
+    pub(crate) labels: Option<&'a Path>,
+    pub(crate) preset: Option<Preset>,
+    pub(crate) engine: &'a EngineArgs,
+}
+
+/// What a network makes of labelled pictures.
+pub(crate) struct Evaluated {
+    pub(crate) labels: Vec<String>,
+    pub(crate) part: Prepared,
+    pub(crate) predictions: Predictions,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let (graph, known, name) = source::network(Some(&args.model))?;
-    let input = PictureInput::of(&graph)?;
+    // Pictures are given and scores are read as real numbers, whatever the file stores.
+    let evaluated = predictions(&Request {
+        graph: &graph.with_real_ports(),
+        name: &name,
+        known,
+        data: &args.data,
+        labels: args.labels.as_deref(),
+        preset: args.preset,
+        engine: &args.engine,
+    })?;
+    show(args, &name, &evaluated.labels, &evaluated.part, &evaluated.predictions)
+}
+
+/// Runs a network over labelled pictures.
+pub(crate) fn predictions(request: &Request<'_>) -> Result<Evaluated> {
+    let &Request { graph, data: path, .. } = request;
+    let input = PictureInput::of(graph)?;
     let hw = input.hw.unwrap_or(Hw::square(source::USUAL_SIDE));
-    let preprocess = source::preprocessing(&name, &graph.metadata, hw.h, args.preset, known)?;
-    let mut extractor = Extractor::new(&graph, hw, 8, &args.engine.options())?;
+    let Request { name, preset, known, .. } = *request;
+    let preprocess = source::preprocessing(name, &graph.metadata, hw.h, preset, known)?;
+    let mut extractor = Extractor::new(graph, hw, 8, &request.engine.options())?;
     let classes = extractor.width();
-    let labels = source::labels(args.labels.as_deref(), &graph.metadata, classes)?;
-    let data = Splits::open_test(&args.data)?.with_classes(&args.data, &labels)?;
-    let threads = args.engine.par()?.threads();
+    let labels = source::labels(request.labels, &graph.metadata, classes)?;
+    let data = Splits::open_test(path)?.with_classes(path, &labels)?;
+    let threads = request.engine.par()?.threads();
     // Pictures are seen once: none is kept.
     let store = depthwise_train::data::PictureStore::new(&data, preprocess, 512 << 20);
     let mut part = Prepared { data, store };
@@ -61,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bar.clear();
     part.store = part.store.without(&bad);
     part.data.skip(bad);
-    ensure!(!part.data.samples.is_empty(), "{}: no readable pictures", args.data.display());
+    ensure!(!part.data.samples.is_empty(), "{}: no readable pictures", path.display());
     let source = PictureSource {
         nchw: input.nchw,
         threads,
@@ -74,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         softmax(&mut probabilities, classes);
     }
     let predictions = Predictions { probabilities, labels: source.labels.clone() };
-    show(args, &name, &labels, &part, &predictions)
+    Ok(Evaluated { labels, part, predictions })
 }
 
 /// Whether every row is one of probabilities already.

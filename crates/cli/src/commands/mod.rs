@@ -9,6 +9,7 @@ pub(crate) mod evaluate;
 pub(crate) mod finetune;
 pub(crate) mod inspect;
 pub(crate) mod landmarks;
+pub(crate) mod quantize;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod segment;

@@ -146,15 +146,15 @@ fn as_picture(w: &mut Writer<'_>, id: ValueId) -> Result<String, Refused> {
     let Some(missing) = missing else {
         return super::refuse(format!("an operand of {} dimensions beside a picture", w.rank(id)));
     };
-    if let Some(tensor) = w.tensor(id) {
+    let one_scale = w.scaled.get(&id).is_none_or(|scaled| scaled.axis.is_none());
+    if let Some(tensor) = w.stored(id).filter(|_| one_scale) {
         let picture = lifted(tensor, missing)?;
         let picture = transposed(&picture, &TO_NCHW)?;
         // Axes of extent 1 in front say nothing.
         let dims = picture.shape().dims();
         let front = dims.iter().take_while(|&&extent| extent == 1).count().min(3);
         let short = picture.reshape(&dims[front..]).map_err(|e| Refused(e.to_string()))?;
-        let role = w.graph.value(id).name.clone();
-        return Ok(w.constant(&role, short));
+        return w.rearranged(id, short, |_| None);
     }
     let axes = w.list("axes", &(0..missing as i64).collect::<Vec<_>>());
     let name = w.plain(id)?;

@@ -119,14 +119,12 @@ pub(super) fn depthwise(
         return refuse("the number of channels of its picture is not known");
     };
     attributes.push(("group", Attr::Int(channels as i64)));
-    let name = match w.tensor(filters) {
+    let name = match w.stored(filters) {
         Some(tensor) => {
             let turned = transposed(tensor, &[2, 0, 1])?;
-            let dims = [shape[2], 1, shape[0], shape[1]];
-            let oihw = turned.reshape(&dims).map_err(|error| Refused(error.to_string()))?;
-            let name = w.fresh(&w.graph.value(filters).name);
-            w.initializers.push((name.clone(), oihw));
-            name
+            let oihw = turned.reshape(&[shape[2], 1, shape[0], shape[1]])?;
+            // Channels come first; rows and columns have no scales of their own.
+            w.rearranged(filters, oihw, |axis| (axis == 2).then_some(0))?
         }
         None => {
             let (plain, axes) = (w.plain(filters)?, w.list("axes", &[1]));
@@ -181,7 +179,7 @@ pub(super) fn dense(w: &mut Writer<'_>, node: &Node, op: &Dense) -> Result<(), R
     let x = w.plain(x)?;
     let mut widened = |id: ValueId| {
         let (name, from) = (w.plain(id)?, w.dtype(id));
-        Ok(w.as_dtype(name, from, dtype))
+        Ok::<_, Refused>(w.as_dtype(name, from, dtype))
     };
     let bias = bias.map(&mut widened).transpose()?;
     if rank == 2 {
@@ -190,12 +188,10 @@ pub(super) fn dense(w: &mut Writer<'_>, node: &Node, op: &Dense) -> Result<(), R
         let inputs = inputs.into_iter().flatten().collect();
         return with_tail(w, y, Form::Plain, op.activation, "Gemm", inputs, attributes);
     }
-    let name = match w.tensor(weights) {
+    let name = match w.stored(weights) {
         Some(tensor) => {
             let turned = transposed(tensor, &[1, 0])?;
-            let name = w.fresh(&w.graph.value(weights).name);
-            w.initializers.push((name.clone(), turned));
-            name
+            w.rearranged(weights, turned, |axis| Some(1 - axis))?
         }
         None => {
             let (plain, turned) = (w.plain(weights)?, w.fresh("weights.turned"));

@@ -1,7 +1,9 @@
 //! The whole file.
 
 use super::values::{Form, TO_NHWC, Writer};
-use super::{NodeOut, activation, arithmetic, convolution, moving, number, picture, reduce, shape};
+use super::{
+    NodeOut, activation, arithmetic, convolution, moving, number, picture, quantize, reduce, shape,
+};
 use crate::export::{Encoded, Known, SaveError, SaveFormat, SaveOptions, UnsupportedLayer};
 use crate::onnx::wire::Tensor as WireTensor;
 use crate::onnx::wire::{Attribute, Dimension, Graph as WireGraph, Model, Node, Opset, ValueInfo};
@@ -24,7 +26,8 @@ pub(crate) fn encode(graph: &Graph, options: &SaveOptions) -> Result<Encoded, Sa
     for node in graph.nodes() {
         // What is known already needs no node.
         let known = |&id: &ValueId| writer.tensor(id).is_some();
-        if node.outputs.iter().all(known) && !node.outputs.is_empty() {
+        let scales = matches!(node.op, Op::Dequantize(_));
+        if !scales && node.outputs.iter().all(known) && !node.outputs.is_empty() {
             continue;
         }
         writer.begin(&node.name);
@@ -66,6 +69,7 @@ fn write(w: &mut Writer<'_>, node: &depthwise_layers::ir::Node) -> Result<(), su
         Op::ConvTranspose2d(op) => convolution::conv_transpose2d(w, node, op),
         Op::Dense(op) => convolution::dense(w, node, op),
         Op::DepthToSpace(op) => picture::depth_to_space(w, node, op),
+        Op::Dequantize(op) => quantize::dequantize(w, node, op),
         Op::DepthwiseConv2d(op) => convolution::depthwise(w, node, op),
         Op::Expand(_) => shape::with_operands(w, node, "Expand"),
         Op::Flatten(op) => shape::flatten(w, node, op),
@@ -74,6 +78,7 @@ fn write(w: &mut Writer<'_>, node: &depthwise_layers::ir::Node) -> Result<(), su
         Op::PRelu(_) => arithmetic::prelu(w, node),
         Op::Pad(op) => moving::pad(w, node, op),
         Op::Pool2d(op) => picture::pool2d(w, node, op),
+        Op::Quantize(op) => quantize::quantize(w, node, op),
         Op::Range(_) => shape::range(w, node),
         Op::Reduce(op) => reduce::reduce(w, node, op),
         Op::Reshape(op) => shape::reshape(w, node, op),

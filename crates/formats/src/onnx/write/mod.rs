@@ -12,6 +12,7 @@ mod convolution;
 mod file;
 mod moving;
 mod picture;
+mod quantize;
 mod reduce;
 mod shape;
 mod values;
@@ -27,6 +28,12 @@ pub(super) struct Refused(String);
 /// A refusal with this reason.
 pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, Refused> {
     Err(Refused(reason.into()))
+}
+
+impl From<depthwise_tensor::TensorError> for Refused {
+    fn from(error: depthwise_tensor::TensorError) -> Refused {
+        Refused(error.to_string())
+    }
 }
 
 /// An attribute before it is written.

@@ -1,5 +1,6 @@
 //! Values in the file: names, orders of axes, constants.
 
+use super::quantize::Scaled;
 use super::{Attr, NodeOut, Refused, refuse};
 use crate::export::Known;
 use depthwise_layers::ir::{Def, Graph, Node, ValueId};
@@ -48,6 +49,8 @@ pub(in super::super) struct Writer<'g> {
     forms: HashMap<(ValueId, Form), String>,
     /// The form that a value had first.
     native: HashMap<ValueId, Form>,
+    /// Constants that are stored as integers.
+    pub(super) scaled: HashMap<ValueId, Scaled>,
     names: HashSet<String>,
     node_names: HashSet<String>,
     /// Name of the node that is being written.
@@ -63,6 +66,7 @@ impl<'g> Writer<'g> {
             initializers: Vec::new(),
             forms: HashMap::new(),
             native: HashMap::new(),
+            scaled: HashMap::new(),
             names: HashSet::new(),
             node_names: HashSet::new(),
             node: String::new(),
@@ -101,7 +105,7 @@ impl<'g> Writer<'g> {
 
     /// The form that a value had first; constants have both.
     pub(super) fn native(&self, id: ValueId) -> Option<Form> {
-        if self.tensor(id).is_some() {
+        if self.tensor(id).is_some() || self.scaled.contains_key(&id) {
             return None;
         }
         self.native.get(&id).copied()
@@ -113,8 +117,12 @@ impl<'g> Writer<'g> {
         if operands.iter().any(nchw) { Form::Nchw } else { Form::Plain }
     }
 
-    /// The elements of a value that is known before the network runs.
+    /// The elements of a value that is known before the network runs. What is stored as integers stays
+    /// so, and is no such value.
     pub(super) fn tensor(&self, id: ValueId) -> Option<&'g Tensor> {
+        if self.scaled.contains_key(&id) {
+            return None;
+        }
         self.known.constant(self.graph, id)
     }
 
@@ -146,6 +154,7 @@ impl<'g> Writer<'g> {
             .get(&(id, form.other()))
             .cloned()
             .filter(|_| !matches!(self.graph.value(id).def, Def::Const(_)))
+            .filter(|_| !self.scaled.contains_key(&id))
         else {
             return self.constant_form(id, form);
         };
@@ -165,7 +174,7 @@ impl<'g> Writer<'g> {
     }
 
     fn constant_form(&mut self, id: ValueId, form: Form) -> Result<String, Refused> {
-        let Some(tensor) = self.tensor(id) else {
+        let Some(tensor) = self.stored(id) else {
             let name = &self.graph.value(id).name;
             return refuse(format!("its operand \"{name}\" could not be written"));
         };
@@ -173,8 +182,7 @@ impl<'g> Writer<'g> {
             Form::Plain => tensor.clone(),
             Form::Nchw => transposed(tensor, &TO_NCHW)?,
         };
-        let name = self.fresh(&self.graph.value(id).name);
-        self.initializers.push((name.clone(), tensor));
+        let name = self.rearranged(id, tensor, |axis| Some(form.axis(axis)))?;
         self.set(id, form, name.clone());
         Ok(name)
     }

@@ -51,6 +51,7 @@ layers! {
     ConvTranspose2d { stride, dilation, padding, output_padding, groups, activation }
     Dense { activation }
     DepthToSpace { block }
+    Dequantize { axis }
     DepthwiseConv2d { stride, dilation, padding, activation }
     Detections {
         y_scale, x_scale, h_scale, w_scale, classes, max_detections, max_classes_per_detection,
@@ -64,6 +65,7 @@ layers! {
     PRelu {}
     Pad { mode }
     Pool2d { kind, kernel, stride, dilation, padding, ceil_mode }
+    Quantize { dtype, axis }
     Range {}
     Reduce { function, axes, keep_dims }
     Reshape { allow_zero }

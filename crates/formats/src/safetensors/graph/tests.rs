@@ -47,6 +47,7 @@ fn every_layer() -> Vec<Op> {
         .into(),
         Dense { activation: Activation::Elu { alpha: 0.3 } }.into(),
         DepthToSpace { block: hw }.into(),
+        Dequantize { axis: -1 }.into(),
         DepthwiseConv2d { padding: Padding::Explicit(pad), ..DepthwiseConv2d::default() }.into(),
         Detections {
             y_scale: 10.0,
@@ -78,6 +79,7 @@ fn every_layer() -> Vec<Op> {
             ceil_mode: true,
         }
         .into(),
+        Quantize { dtype: DType::I8, axis: 2 }.into(),
         Range.into(),
         Reduce { function: ReduceFn::LogSumExp, axes: vec![-1, 0], keep_dims: true }.into(),
         Reshape { allow_zero: true }.into(),

@@ -1,14 +1,16 @@
 //! Activations, as operators and fused into others.
 
 use super::kinds::*;
+use super::quantize::{Scales, Stored};
 use super::values::{Target, Writer, operand};
 use super::{Refused, moving, refuse};
 use crate::tflite::wire::{Field, Record};
 use depthwise_layers::ir::{Node, ValueId};
 use depthwise_layers::{Activate, Activation};
+use depthwise_tensor::Tensor;
 
 /// The number of an activation that operators can end with.
-fn fused(activation: Activation) -> Option<u8> {
+pub(super) fn fused(activation: Activation) -> Option<u8> {
     match activation {
         Activation::Identity => Some(0),
         Activation::RELU => Some(1),
@@ -29,7 +31,9 @@ pub(super) fn with_tail(
     options: Record,
     inputs: &[i32],
 ) -> Result<(), Refused> {
-    if let Some(number) = fused(activation) {
+    // Integers of the result's scale may not reach beyond what it clamps to.
+    let number = fused(activation).or(w.integer.then_some(0));
+    if let Some(number) = number {
         w.run(kind, options.with(field, Field::U8(number)), inputs, Target::Value(id));
         return Ok(());
     }
@@ -83,9 +87,16 @@ pub(super) fn activate(
         Activation::Silu => {
             let ty = w.type_of(x);
             let gate = w.run(LOGISTIC, Record::new(), &[x], Target::Part("gate", ty));
+            if w.integer {
+                // What LOGISTIC gives.
+                w.set_scales(gate, Scales::one(1.0 / 256.0, -128));
+            }
             w.run(MUL, plain(), &[x, gate], target);
         }
         Activation::Elu { alpha } => elu(w, x, alpha, target),
+        Activation::HardSigmoid { alpha, beta } if w.integer => {
+            hard_sigmoid_of_integers(w, x, alpha, beta, id)?;
+        }
         Activation::HardSigmoid { alpha, beta } => {
             let ty = w.type_of(x);
             let (alpha, beta) = (w.scalar("slope", alpha), w.scalar("middle", beta));
@@ -96,6 +107,36 @@ pub(super) fn activate(
         Activation::Softplus => softplus(w, x, target),
         other => return refuse(format!("the activation {other} has no form in TFLite")),
     }
+    Ok(())
+}
+
+/// `(x + beta / alpha) * alpha`: the sum has the integers of the result under a larger scale, so that
+/// it clamps as the result does and the product only changes the scale.
+fn hard_sigmoid_of_integers(
+    w: &mut Writer<'_>,
+    x: i32,
+    alpha: f32,
+    beta: f32,
+    id: ValueId,
+) -> Result<(), Refused> {
+    let Some(Stored { scales, .. }) = w.stored(id).cloned() else {
+        return refuse("its result has no scale");
+    };
+    let (scale, zero) = (scales.scale[0], scales.zero[0]);
+    let number = |w: &mut Writer<'_>, role: &str, number: f32| {
+        let (q, scale): (i8, f32) = match number {
+            0.0 => (0, 1.0),
+            number => (if number < 0.0 { -127 } else { 127 }, number.abs() / 127.0),
+        };
+        let tensor = w.constant(role, &Tensor::scalar(q));
+        w.set_scales(tensor, Scales::one(scale, 0));
+        tensor
+    };
+    let (middle, slope) = (number(w, "middle", beta / alpha), number(w, "slope", alpha));
+    let ty = w.type_of(x);
+    let sum = w.run(ADD, plain(), &[x, middle], Target::Part("moved", ty));
+    w.set_scales(sum, Scales::one(scale / alpha, zero));
+    w.run(MUL, plain(), &[sum, slope], Target::Value(id));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::activation::{plain, with_tail};
 use super::kinds::*;
 use super::moving::{border, crop, f32s, padded, reshape};
+use super::quantize::Scales;
 use super::values::{Target, Writer, operand, optional};
 use super::{Refused, refuse};
 use crate::tflite::wire::{Field, Record};
@@ -81,8 +82,23 @@ fn dilated(options: Record, field: u16, dilation: Hw) -> Record {
 fn bias(w: &mut Writer<'_>, node: &Node, channels: usize) -> Result<i32, Refused> {
     match optional(node, 2) {
         Some(bias) => w.weight(bias),
+        None if w.integer => no_bias(w, node, channels),
         None => Ok(w.constant("bias", &Tensor::from_vec(&[channels], vec![0f32; channels])?)),
     }
+}
+
+/// Zeros in steps of input and weights.
+fn no_bias(w: &mut Writer<'_>, node: &Node, channels: usize) -> Result<i32, Refused> {
+    let scales = |at: usize| {
+        let stored = w.stored(operand(node, at)?);
+        let missing = || Refused(format!("its operand number {at} has no scale"));
+        stored.map(|stored| stored.scales.clone()).ok_or_else(missing)
+    };
+    let (x, weights) = (scales(0)?, scales(1)?);
+    let scale: Vec<f32> = weights.scale.iter().map(|scale| scale * x.scale[0]).collect();
+    let bias = w.constant("bias", &Tensor::from_vec(&[channels], vec![0i32; channels])?);
+    w.set_scales(bias, Scales { zero: vec![0; scale.len()], scale, axis: 0 });
+    Ok(bias)
 }
 
 fn extents(w: &Writer<'_>, x: ValueId) -> Result<Hw, Refused> {
@@ -132,7 +148,15 @@ pub(super) fn depthwise(
     };
     let (rule, picture) = window.apply(w, x, op.padding)?;
     let name = w.graph.value(filters).name.clone();
-    let filters = w.widen(&name, &tensor.reshape(&[1, kh, kw, channels])?)?;
+    let tensor = tensor.reshape(&[1, kh, kw, channels])?;
+    let filters = match w.stored(filters).cloned() {
+        None => w.widen(&name, &tensor)?,
+        Some(stored) => {
+            let index = w.add_constant(&name, &tensor);
+            w.set_scales(index, Scales { axis: 3, ..stored.scales });
+            index
+        }
+    };
     let multiplier = channels / w.shape(x)[3];
     let inputs = [picture, filters, bias(w, node, channels)?];
     let options = steps(rule, op.stride).with(3, Field::I32(multiplier as i32));

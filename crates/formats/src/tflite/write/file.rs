@@ -1,7 +1,9 @@
 //! The whole file.
 
 use super::values::{Target, Writer, operand};
-use super::{Refused, activation, arithmetic, convolution, moving, picture, reduce, refuse};
+use super::{
+    Refused, activation, arithmetic, convolution, moving, picture, quantize, reduce, refuse,
+};
 use crate::export::{Encoded, Known, SaveError, SaveFormat, SaveOptions, UnsupportedLayer, folded};
 use crate::tflite::wire::{self, Field, IDENTIFIER, Record};
 use depthwise_layers::Op;
@@ -23,12 +25,18 @@ pub(crate) fn encode(graph: &Graph, options: &SaveOptions) -> Result<Encoded, Sa
     let known = Known::fixed(graph, &options.input_shapes)?;
     let mut writer = Writer::new(graph, &known);
     let mut layers = Vec::new();
-    for node in graph.nodes() {
-        // What is known already needs no operator.
-        if node.outputs.iter().all(|&id| writer.tensor(id).is_some()) {
+    for id in graph.node_ids() {
+        let node = graph.node(id);
+        writer.begin(&node.name, false);
+        // What is known already needs no operator; a Dequantize is written when something asks for
+        // its result.
+        let read = |&id: &ValueId| writer.integers.real.contains_key(&id);
+        let known = |id: &ValueId| writer.tensor(*id).is_some() || read(id);
+        if node.outputs.iter().all(known) {
             continue;
         }
-        writer.begin(&node.name);
+        let integer = writer.integers.is_layer(id);
+        writer.begin(&node.name, integer);
         if let Err(refused) = checked(&mut writer, node) {
             layers.push(UnsupportedLayer {
                 node: node.name.clone(),
@@ -41,6 +49,7 @@ pub(crate) fn encode(graph: &Graph, options: &SaveOptions) -> Result<Encoded, Sa
             }
         }
     }
+    writer.begin("outputs", false);
     let outputs = outputs(&mut writer, &mut layers);
     if !layers.is_empty() {
         return Err(SaveError::Unsupported { format: SaveFormat::Tflite.name(), layers });
@@ -129,6 +138,7 @@ fn write(w: &mut Writer<'_>, node: &Node) -> Result<(), Refused> {
         Op::ConvTranspose2d(op) => convolution::conv_transpose2d(w, node, op),
         Op::Dense(op) => convolution::dense(w, node, op),
         Op::DepthToSpace(op) => picture::depth_to_space(w, node, op),
+        Op::Dequantize(_) => refuse("its scales are not constant, or not those of what it reads"),
         Op::DepthwiseConv2d(op) => convolution::depthwise(w, node, op),
         Op::Expand(_) => moving::expand(w, node),
         Op::Flatten(_) | Op::Reshape(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {
@@ -141,6 +151,7 @@ fn write(w: &mut Writer<'_>, node: &Node) -> Result<(), Refused> {
         Op::PRelu(_) => arithmetic::prelu(w, node),
         Op::Pad(op) => moving::pad(w, node, op),
         Op::Pool2d(op) => picture::pool2d(w, node, op),
+        Op::Quantize(op) => quantize::quantize(w, node, op),
         Op::Range(_) => refuse("numbers that are not known before the network runs"),
         Op::Reduce(op) => reduce::reduce(w, node, op),
         Op::Resize(op) => picture::resize(w, node, op),

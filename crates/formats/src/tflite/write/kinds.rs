@@ -15,6 +15,18 @@ impl Kind {
     pub(super) const fn version(self, version: i32) -> Kind {
         Kind { version, ..self }
     }
+
+    /// The operator in the version that takes `i8`, or the later one that it is in.
+    pub(super) fn for_integers(self) -> Kind {
+        let version = match self {
+            Kind { code: 3 | 4, .. } => 3,
+            // With scales per channel.
+            Kind { code: 9, .. } => 12,
+            HARD_SWISH | RESHAPE | DEPTH_TO_SPACE | QUANTIZE => 1,
+            _ => 2,
+        };
+        self.version(version.max(self.version))
+    }
 }
 
 macro_rules! kinds {
@@ -101,6 +113,7 @@ kinds! {
     HARD_SWISH 117 91;
     SELECT_V2 123 98;
     BATCH_MATMUL 126 101;
+    QUANTIZE 114 89;
     BROADCAST_TO 130 104;
     GELU 150 116;
     RELU_0_TO_1 152 0;

@@ -1,4 +1,4 @@
-//! From our graph to a file: built-in operators on `f32`, all extents fixed.
+//! From our graph to a file: built-in operators on `f32` and `i8`, all extents fixed.
 //!
 //! Axes stay as they are, the format being NHWC like the graph. Padding that is neither of the
 //! format's rules becomes a PAD before the operator; what is known before the network runs becomes
@@ -12,6 +12,7 @@ mod file;
 mod kinds;
 mod moving;
 mod picture;
+mod quantize;
 mod reduce;
 mod values;
 

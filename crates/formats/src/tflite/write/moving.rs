@@ -13,7 +13,7 @@ use depthwise_tensor::{DType, Shape, Tensor};
 /// Lets a value be what a tensor is: the tensor itself, or a copy for an output, which has a name of
 /// its own.
 pub(super) fn copy(w: &mut Writer<'_>, id: ValueId, x: i32) -> Result<(), Refused> {
-    if w.graph.outputs().contains(&id) {
+    if w.graph.outputs().contains(&w.in_file(id)) {
         reshape(w, x, Target::Value(id))?;
     } else {
         w.alias(id, x);
@@ -194,7 +194,9 @@ pub(super) fn pad(w: &mut Writer<'_>, node: &Node, op: &Pad) -> Result<(), Refus
     };
     match op.mode {
         PadMode::Constant => {
-            let value = optional(node, 2).map(|value| w.value(value)).transpose()?;
+            // Integers are padded with what stands for zero.
+            let value = optional(node, 2).filter(|_| !w.integer);
+            let value = value.map(|value| w.value(value)).transpose()?;
             border(w, x, &pads, value, Target::Value(y))?;
             Ok(())
         }

@@ -12,7 +12,7 @@ use depthwise_layers::{
     Coordinates, DepthToSpace, NearestRounding, Padding, Pool2d, PoolKind, Resize, ResizeAxis,
     ResizeMode, SpaceToDepth, TensorType,
 };
-use depthwise_tensor::{Hw, Pad2d, PoolGeometry, Tensor};
+use depthwise_tensor::{Hw, Pad2d, PoolGeometry, Shape, Tensor};
 
 fn block(block: Hw) -> Result<Record, Refused> {
     match block.h == block.w {
@@ -56,14 +56,27 @@ fn full_border(g: &PoolGeometry) -> Pad2d {
     }
 }
 
+/// The format's rule for the windows of a pool that it has as one operator.
+pub(super) fn plain_rule(shape: &Shape, op: &Pool2d) -> Option<u8> {
+    let g = op.geometry(*shape).ok().filter(|_| op.dilation == Hw::ONE)?;
+    let window =
+        Window { input: g.input.hw(), kernel: op.kernel, stride: op.stride, dilation: op.dilation };
+    let pad = full_border(&g);
+    // The format's averages leave the padding out, so only VALID ones and those agree.
+    let counts_pad = op.kind == PoolKind::Average { include_pad: true } && pad != Pad2d::ZERO;
+    let rule = match op.padding {
+        Padding::Same => Some(SAME),
+        _ => window.rule(pad),
+    };
+    rule.filter(|_| !counts_pad)
+}
+
 pub(super) fn pool2d(w: &mut Writer<'_>, node: &Node, op: &Pool2d) -> Result<(), Refused> {
     let (id, y) = (operand(node, 0)?, node.outputs[0]);
     if op.dilation != Hw::ONE {
         return refuse("dilated pools have no form in TFLite");
     }
     let g = op.geometry(w.shape(id))?;
-    let window =
-        Window { input: g.input.hw(), kernel: op.kernel, stride: op.stride, dilation: op.dilation };
     let pad = full_border(&g);
     let x = w.value(id)?;
     let kind = if op.kind == PoolKind::Max { MAX_POOL_2D } else { AVERAGE_POOL_2D };
@@ -73,13 +86,7 @@ pub(super) fn pool2d(w: &mut Writer<'_>, node: &Node, op: &Pool2d) -> Result<(),
             .with(4, Field::I32(op.kernel.h as i32))
             .with(5, Field::U8(0))
     };
-    // The format's averages leave the padding out, so only VALID ones and those agree.
-    let counts_pad = op.kind == PoolKind::Average { include_pad: true } && pad != Pad2d::ZERO;
-    let rule = match op.padding {
-        Padding::Same => Some(SAME),
-        _ => window.rule(pad),
-    };
-    if let Some(rule) = rule.filter(|_| !counts_pad) {
+    if let Some(rule) = plain_rule(&w.shape(id), op) {
         w.run(kind, options(rule), &[x], Target::Value(y));
         return Ok(());
     }

@@ -1,6 +1,7 @@
 //! Tensors and operators of the file.
 
 use super::kinds::{DEQUANTIZE, Kind};
+use super::quantize::{self, Integers, Scales, Stored};
 use super::{Refused, refuse};
 use crate::export::Known;
 use crate::tflite::wire::{Field, Record, tensor_type};
@@ -22,8 +23,13 @@ pub(super) enum Target<'a> {
 pub(super) struct Writer<'g> {
     pub(super) graph: &'g Graph,
     pub(super) known: &'g Known,
+    pub(super) integers: Integers,
+    /// Whether the node that is being written computes in integers.
+    pub(super) integer: bool,
     tensors: Vec<Record>,
     types: Vec<TensorType>,
+    /// What integers of each tensor stand for.
+    scales: Vec<Option<Scales>>,
     buffers: Vec<Record>,
     codes: Vec<Kind>,
     operators: Vec<Record>,
@@ -44,8 +50,11 @@ impl<'g> Writer<'g> {
         let mut writer = Writer {
             graph,
             known,
+            integers: Integers::find(graph, known),
+            integer: false,
             tensors: Vec::new(),
             types: Vec::new(),
+            scales: Vec::new(),
             // The first buffer stands for none.
             buffers: vec![Record::new()],
             codes: Vec::new(),
@@ -62,14 +71,36 @@ impl<'g> Writer<'g> {
         }
         for &id in graph.inputs() {
             let tensor = writer.add(graph.value(id).name.clone(), known.ty(id));
+            if let Some(scales) = writer.integers.scales.get(&id).cloned() {
+                writer.set_scales(tensor, scales);
+            }
             writer.values.insert(id, tensor);
         }
         writer
     }
 
     /// Names the node to be written, for its parts.
-    pub(super) fn begin(&mut self, name: &str) {
+    pub(super) fn begin(&mut self, name: &str, integer: bool) {
         self.node = name.to_owned();
+        self.integer = integer;
+    }
+
+    /// Says what integers of a tensor stand for.
+    pub(super) fn set_scales(&mut self, tensor: i32, scales: Scales) {
+        self.tensors[tensor as usize].set(4, Field::Table(scales.record()));
+        self.scales[tensor as usize] = Some(scales);
+    }
+
+    /// What integers of a tensor stand for.
+    pub(super) fn scales_of(&self, tensor: i32) -> Option<&Scales> {
+        self.scales[tensor as usize].as_ref()
+    }
+
+    /// The integers that a value is for a layer that computes in integers.
+    pub(super) fn stored(&self, id: ValueId) -> Option<&Stored> {
+        let integers = &self.integers;
+        let stored = integers.real.get(&id).or_else(|| integers.results.get(&id));
+        stored.filter(|_| self.integer)
     }
 
     fn fresh(&mut self, wanted: &str) -> String {
@@ -92,10 +123,11 @@ impl<'g> Writer<'g> {
             .with(3, Field::Text(name));
         self.tensors.push(record);
         self.types.push(ty);
+        self.scales.push(None);
         self.tensors.len() as i32 - 1
     }
 
-    fn add_constant(&mut self, name: &str, tensor: &Tensor) -> i32 {
+    pub(super) fn add_constant(&mut self, name: &str, tensor: &Tensor) -> i32 {
         let name = self.fresh(name);
         let index = self.add(name, TensorType::of(tensor));
         self.tensors[index as usize].set(2, Field::I32(self.buffers.len() as i32));
@@ -135,8 +167,17 @@ impl<'g> Writer<'g> {
         self.constant(role, &Tensor::scalar(x))
     }
 
-    /// The elements of a value that is known before the network runs.
+    /// The value that stands in the file for one: itself, or the integers that it is.
+    pub(super) fn in_file(&self, id: ValueId) -> ValueId {
+        self.stored(id).map_or(id, |stored| stored.id)
+    }
+
+    /// The elements of a value that is known before the network runs: for a layer that computes in
+    /// integers, those.
     pub(super) fn tensor(&self, id: ValueId) -> Option<&'g Tensor> {
+        if let Some(stored) = self.stored(id) {
+            return self.graph.constant(stored.id);
+        }
         self.known.constant(self.graph, id)
     }
 
@@ -148,8 +189,12 @@ impl<'g> Writer<'g> {
         }
     }
 
+    /// The type of a value in the file.
     pub(super) fn ty(&self, id: ValueId) -> TensorType {
-        self.known.ty(id)
+        match self.stored(id) {
+            Some(stored) => self.known.ty(stored.id),
+            None => self.known.ty(id),
+        }
     }
 
     pub(super) fn shape(&self, id: ValueId) -> Shape {
@@ -163,8 +208,21 @@ impl<'g> Writer<'g> {
 
     /// The tensor of a value.
     pub(super) fn value(&mut self, id: ValueId) -> Result<i32, Refused> {
+        if let Some(Stored { id: stored, scales }) = self.stored(id).cloned() {
+            let tensor = self.value(stored)?;
+            if self.scales_of(tensor).is_none() {
+                self.set_scales(tensor, scales);
+            }
+            return Ok(tensor);
+        }
         if let Some(&tensor) = self.values.get(&id) {
             return Ok(tensor);
+        }
+        if let Some(stored) = self.integers.real.get(&id).cloned() {
+            return match self.graph.constant(stored.id) {
+                None => quantize::dequantize(self, id, &stored),
+                Some(_) => self.real_constant(id),
+            };
         }
         let Some(tensor) = self.tensor(id) else {
             let name = &self.graph.value(id).name;
@@ -183,10 +241,25 @@ impl<'g> Writer<'g> {
         Ok(index)
     }
 
+    /// Constant integers, as the real numbers that they stand for.
+    fn real_constant(&mut self, id: ValueId) -> Result<i32, Refused> {
+        let node = self.graph.producer(id).map(|node| self.graph.node(node));
+        let operands = node.map(|node| node.inputs.iter().map(|id| self.graph.constant((*id)?)));
+        let operands: Vec<Option<&Tensor>> = operands.into_iter().flatten().collect();
+        let results = node.map(|node| node.op.layer().reference(&operands)).transpose()?;
+        let Some(tensor) = results.and_then(|results| results.into_iter().next()) else {
+            return refuse("integers without a scale");
+        };
+        let name = self.graph.value(id).name.clone();
+        let index = self.add_constant(&name, &tensor);
+        self.values.insert(id, index);
+        Ok(index)
+    }
+
     /// A weight as `f32`: `f16` is stored as it is and widened when the network is loaded, other
     /// types are stored as `f32`.
     pub(super) fn weight(&mut self, id: ValueId) -> Result<i32, Refused> {
-        if self.ty(id).dtype == DType::F32 {
+        if self.ty(id).dtype == DType::F32 || self.integer {
             return self.value(id);
         }
         if let Some(&tensor) = self.widened.get(&id) {
@@ -224,6 +297,7 @@ impl<'g> Writer<'g> {
 
     /// Lets a value be a tensor that stands in the file already.
     pub(super) fn alias(&mut self, id: ValueId, tensor: i32) {
+        let id = self.in_file(id);
         self.values.insert(id, tensor);
     }
 
@@ -236,6 +310,11 @@ impl<'g> Writer<'g> {
         target: Target<'_>,
     ) -> i32 {
         let result = self.result(target);
+        // Parts of a layer of integers only move elements, unless their own scales are set behind.
+        if self.type_of(result).dtype == DType::I8 && self.scales_of(result).is_none() {
+            let scales = inputs.first().and_then(|&x| self.scales_of(x)).cloned();
+            scales.into_iter().for_each(|scales| self.set_scales(result, scales));
+        }
         self.push(kind, options, inputs, &[result]);
         result
     }
@@ -244,10 +323,14 @@ impl<'g> Writer<'g> {
     pub(super) fn result(&mut self, target: Target<'_>) -> i32 {
         match target {
             Target::Value(id) => {
+                let id = self.in_file(id);
                 let own = self.graph.value(id).name.clone();
                 let is_output = self.graph.outputs().contains(&id);
                 let name = if is_output { own } else { self.fresh(&own) };
                 let tensor = self.add(name, self.known.ty(id));
+                if let Some(scales) = self.integers.scales.get(&id).cloned() {
+                    self.set_scales(tensor, scales);
+                }
                 self.values.insert(id, tensor);
                 tensor
             }
@@ -260,6 +343,7 @@ impl<'g> Writer<'g> {
 
     /// Writes an operator.
     pub(super) fn push(&mut self, kind: Kind, options: Record, inputs: &[i32], outputs: &[i32]) {
+        let kind = if self.integer { kind.for_integers() } else { kind };
         let code = match self.codes.iter().position(|&code| code == kind) {
             Some(code) => code,
             None => {
