@@ -57,15 +57,15 @@ pub enum TrainError {
     /// Targets that do not fit the network or the loss.
     #[error("target: {0}")]
     Target(String),
-    /// The loss, or a gradient, is no finite number any more.
+    /// The loss, a gradient or a parameter is no finite number any more.
     #[error(
-        "step {step}: the {what} is {value}; lower the learning rate, clip gradients, or look for \
+        "step {step}: the {what} became {value}; lower the learning rate, clip gradients, or look for \
          bad samples"
     )]
     NotFinite {
         /// Number of the step.
         step: u64,
-        /// "loss" or "norm of the gradients".
+        /// "loss", "norm of the gradients", "parameters" or "running statistics".
         what: &'static str,
         /// Its value.
         value: f32,

@@ -265,7 +265,10 @@ fn epoch(
     })?;
     let metrics = match validation.is_empty() {
         true => None,
-        false => Some(evaluate(step, validation, options.batch)?.metrics(validation.classes())),
+        false => {
+            let found = evaluate(step, validation, options.batch);
+            Some(found.map_err(|error| error.in_epoch(number))?.metrics(validation.classes()))
+        }
     };
     Ok(EpochRecord {
         epoch: number,

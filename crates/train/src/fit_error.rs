@@ -82,7 +82,7 @@ pub enum FitError {
     NotFinite {
         /// Epoch, from 1.
         epoch: usize,
-        /// "loss" or "norm of the gradients".
+        /// "loss", "norm of the gradients", "parameters" or "running statistics".
         what: &'static str,
         /// Its value.
         value: f32,

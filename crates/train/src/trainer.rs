@@ -277,6 +277,12 @@ impl Trainer {
         }
     }
 
+    /// A step may go too far for the loss to tell before the next one.
+    fn all_finite(&self, what: &'static str, values: &[f32]) -> Result<(), TrainError> {
+        let lost = values.iter().find(|value| !value.is_finite());
+        lost.map_or(Ok(()), |&value| self.finite(what, value))
+    }
+
     /// The first output of the network for the batch of the last step, as it was before the step.
     pub fn predictions(&self) -> (&[f32], Shape) {
         (&self.predictions, self.predictions_shape)
@@ -301,6 +307,7 @@ impl Trainer {
     /// engine folds it as it loads the graph).
     ///
     /// # Errors
+    /// [`TrainError::NotFinite`] where a parameter or a running statistic is NaN or infinite,
     /// [`TrainError::Tensor`] where there is no memory.
     pub fn graph(&self) -> Result<Graph, TrainError> {
         self.graph_of(|slot| &slot.values)
@@ -339,10 +346,13 @@ impl Trainer {
         let mut graph = self.network.clone();
         let mut edit = GraphEdit::new(&mut graph);
         for slot in &self.parameters {
-            let tensor = Tensor::from_slice(slot.shape.dims(), values(slot))?;
+            let values = values(slot);
+            self.all_finite("parameters", values)?;
+            let tensor = Tensor::from_slice(slot.shape.dims(), values)?;
             edit.replace_with_const(slot.source, tensor);
         }
         for running in &self.running {
+            self.all_finite("running statistics", &running.values)?;
             let tensor = Tensor::from_slice(&[running.values.len()], &running.values)?;
             edit.replace_with_const(running.source, tensor);
         }

@@ -259,7 +259,7 @@ fn batch_norm_in_training_takes_the_statistics_of_the_batch() {
     let inputs = ["x", "s", "b", "m", "v"];
     let results = [[-1., -1., 3., 1.].as_slice(), &[1.5, 3.25], &[1.5, 3.]];
     for (at, want) in results.into_iter().enumerate() {
-        let mut outputs = ["a", "b", "c"];
+        let mut outputs = ["o", "p", "q"];
         outputs[at] = "y";
         let norm = node("BatchNormalization", &inputs, &outputs, attributes.clone());
         let model = model(15, &[2, 2, 1, 1], vec![norm], weights.to_vec());
