@@ -215,5 +215,7 @@ fn aarch64(tests: &str) -> Result<Outcome> {
     command.arg(workspace::cargo().get_program()).env("CARGO_TARGET_DIR", target.join("aarch64"));
     command.args("test --target aarch64-unknown-linux-gnu".split(' '));
     command.args(tests.split(' '));
+    // Emulated, the tests of kernels wait for the compiler more than for themselves.
+    command.args(["--config", "profile.dev.package.depthwise-kernels.opt-level=1"]);
     check(command.env_remove("RUSTFLAGS").env_remove("DEPTHWISE_ISA"))
 }

@@ -162,6 +162,8 @@ pub(crate) struct Tail8 {
     pub high: f32,
     /// Zero point and lower bound among unsigned bytes.
     pub zero: i16,
+    /// Only the vectors of x86-64 need it.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub min: u8,
     pub flip: u8,
 }

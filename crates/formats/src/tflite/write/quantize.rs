@@ -108,11 +108,11 @@ impl Integers {
         let readers = graph.consumers();
         for id in graph.node_ids() {
             let node = graph.node(id);
-            if let Some(results) = found.results_of(graph, known, node, &readers) {
-                if found.takes(graph, known, node, &results) {
-                    found.layers.insert(id);
-                    found.results.extend(results);
-                }
+            if let Some(results) = found.results_of(graph, known, node, &readers)
+                && found.takes(graph, known, node, &results)
+            {
+                found.layers.insert(id);
+                found.results.extend(results);
             }
         }
         found
