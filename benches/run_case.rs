@@ -1,7 +1,7 @@
 //! Runs one kernel on one layer: for tools that count instructions or read counters.
 //!
 //! ```text
-//! cargo run --release -p depthwise-benches --example run_case -- gemm_f32_6x16_avx2 mobilenet_v1 blocks.3.1.act2 10
+//! cargo run --release -p depthwise-benches --bin run_case -- gemm_f32_6x16_avx2 mobilenet_v1 blocks.3.1.act2 10
 //! ```
 
 use depthwise_benches::families::FAMILIES;

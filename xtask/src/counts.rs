@@ -41,10 +41,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let record = parse(&text)?;
     let valgrind = valgrind()?;
     let build = "build --profile counts --package depthwise-benches --no-default-features";
-    let build = build.split(' ').chain(["--example", "run_case"]);
+    let build = build.split(' ').chain(["--bin", "run_case"]);
     let status = workspace::cargo().args(build).status()?;
     ensure!(status.success(), "cannot build the kernels: {status}");
-    let program = workspace::target().join("counts/examples/run_case");
+    let program = workspace::target().join("counts/run_case");
     let counted = count_all(&record, |row, runs| count(&valgrind, &program, row, runs))?;
 
     let header = ["kernel", "layer", "record", "now", "change", ""];
