@@ -55,6 +55,23 @@ fn difference(got: &Tensor, want: &Tensor) -> (usize, i64) {
     (steps().filter(|&d| d != 0).count(), steps().max().unwrap_or(0))
 }
 
+/// What the engine answers, which must be the same at every level with one thread and two.
+fn answers(name: &str, subject: &Subject) -> Vec<Tensor> {
+    let shapes: Vec<_> = subject.inputs.iter().map(|input| *input.shape()).collect();
+    let mut first: Option<Vec<Tensor>> = None;
+    for cpu in Cpu::from_env().unwrap().levels() {
+        for threads in [1, 2] {
+            let options = Options { threads, isa: Some(cpu.isa()), ..Options::default() };
+            let model = Model::from_graph(subject.graph.clone(), options).unwrap();
+            let mut session = model.session_for(&shapes).unwrap();
+            let got = session.run_tensors(&subject.inputs).unwrap();
+            let first = first.get_or_insert_with(|| got.clone());
+            assert_eq!(&got, first, "{name}, {}, {threads} threads", cpu.isa());
+        }
+    }
+    first.unwrap()
+}
+
 /// Small enough for the references.
 const SMALL: [&str; 3] = ["kws_dscnn_int8", "vww_96_int8", "mobilenet_v1_0.25_128_uint8_qat"];
 
@@ -68,16 +85,7 @@ fn integer_layers_give_what_litert_gives_at_every_level() {
             println!("{name}: {differ} of {} differ, by {most} at most", got.elements());
             assert!(most <= 1, "{name}: {got:?} {want:?}");
         }
-        for cpu in Cpu::from_env().unwrap().levels() {
-            for threads in [1, 2] {
-                let options = Options { threads, isa: Some(cpu.isa()), ..Options::default() };
-                let model = Model::from_graph(subject.graph.clone(), options).unwrap();
-                let shapes: Vec<_> = subject.inputs.iter().map(|input| *input.shape()).collect();
-                let mut session = model.session_for(&shapes).unwrap();
-                let got = session.run_tensors(&subject.inputs).unwrap();
-                assert_eq!(got, truth, "{name}, {}, {threads} threads", cpu.isa());
-            }
-        }
+        assert_eq!(answers(name, &subject), truth, "{name}");
     }
 }
 
@@ -109,21 +117,7 @@ fn every_quantized_file_gives_what_litert_gives() {
     let mut faults = Vec::new();
     for (name, share, step) in FILES {
         let Some(subject) = subject(name) else { return };
-        let mut first: Option<Vec<Tensor>> = None;
-        for cpu in Cpu::from_env().unwrap().levels() {
-            for threads in [1, 2] {
-                let options = Options { threads, isa: Some(cpu.isa()), ..Options::default() };
-                let model = Model::from_graph(subject.graph.clone(), options).unwrap();
-                let shapes: Vec<_> = subject.inputs.iter().map(|input| *input.shape()).collect();
-                let mut session = model.session_for(&shapes).unwrap();
-                let got = session.run_tensors(&subject.inputs).unwrap();
-                match &first {
-                    Some(first) => assert_eq!(&got, first, "{name}, {}, {threads}", cpu.isa()),
-                    None => first = Some(got),
-                }
-            }
-        }
-        for (got, want) in first.iter().flatten().zip(&subject.outputs) {
+        for (got, want) in answers(name, &subject).iter().zip(&subject.outputs) {
             let (differ, most) = difference(got, want);
             println!("{name}: {differ} of {} differ, by {most} at most", got.elements());
             let all = got.elements() as f64;
