@@ -77,7 +77,7 @@ impl Types {
     }
 }
 
-/// Largest derived constant that inference computes: shapes and index tables, not weights.
+/// Whether inference computes a constant of this type: shapes, index tables, scales, not weights.
 fn may_be_derived(ty: &TensorType) -> bool {
     let most = match ty.dtype.is_float() {
         true => 64, // Scales of a resize.

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 /// and activations, is read a few percent faster (Zen 3, whole networks: 1 to 5%).
 const HUGE: usize = 2 << 20;
 
-/// Bytes from which on a buffer is given pages of its own.
+/// Bytes from which on a buffer is given huge pages of its own.
 pub(super) const WORTH: usize = 1 << 20;
 
 /// Bytes from which on a buffer has pages of its own, small ones below [`WORTH`]: memory of a heap
