@@ -81,6 +81,8 @@ pub enum Extension {
     AvxVnni,
     /// AVX-512 VNNI.
     Avx512Vnni,
+    /// Armv8.2 dot product.
+    DotProd,
 }
 
 /// The CPU as kernels see it: a level, extensions. Asked once, then carried as a value.
@@ -142,6 +144,7 @@ impl Cpu {
         match extension {
             Extension::AvxVnni => self.ext.avx_vnni,
             Extension::Avx512Vnni => self.ext.avx512_vnni,
+            Extension::DotProd => self.ext.dotprod,
         }
     }
 

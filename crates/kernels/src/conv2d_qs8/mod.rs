@@ -52,7 +52,7 @@ impl PackedConvQs8 {
         (ic, oc, groups): (usize, usize, usize),
         weights: &QWeights<'_>,
     ) -> Result<PackedConvQs8, KernelError> {
-        let choose = |n: usize| panel_widths(cpu, n);
+        let choose = |n: usize, wide: bool| panel_widths(cpu, n, wide);
         PackedConvQs8::with(kernel, (ic, oc, groups), weights, &choose)
     }
 
@@ -60,7 +60,7 @@ impl PackedConvQs8 {
     ///
     /// # Errors
     /// As [`PackedConvQs8::pack`], and [`KernelError::Unsupported`] where this CPU lacks the
-    /// kernel's level.
+    /// kernel's level, and for weights of 16 bits where the kernel does not take them.
     pub fn with_kernel(
         tile: &'static Kernel,
         kernel: Hw,
@@ -68,7 +68,7 @@ impl PackedConvQs8 {
         weights: &QWeights<'_>,
     ) -> Result<PackedConvQs8, KernelError> {
         columns_of(tile, 0)?;
-        let choose = |n: usize| vec![tile; n.div_ceil(tile.nr())];
+        let choose = |n: usize, _: bool| vec![tile; n.div_ceil(tile.nr())];
         PackedConvQs8::with(kernel, (ic, oc, groups), weights, &choose)
     }
 
@@ -76,7 +76,7 @@ impl PackedConvQs8 {
         kernel: Hw,
         (ic, n, groups): (usize, usize, usize),
         weights: &QWeights<'_>,
-        choose: &dyn Fn(usize) -> Vec<&'static Kernel>,
+        choose: &dyn Fn(usize, bool) -> Vec<&'static Kernel>,
     ) -> Result<PackedConvQs8, KernelError> {
         let taps = kernel
             .h

@@ -1,8 +1,8 @@
 //! AVX2: 12 of the 16 registers hold sums. The AVX-VNNI entries have not run on hardware.
 
-use super::bodies::{bodies, kernel};
+use super::bodies::{bodies, byte_bodies, byte_kernel, kernel};
 use super::gather::GatherArgs;
-use super::{Kernel, TileArgs, generic};
+use super::{Form, Kernel, TileArgs, generic};
 use crate::arch::dot::{DotAvx2, DotAvxVnni};
 use crate::isa::{Extension, Isa};
 
@@ -14,8 +14,18 @@ kernel! {
     /// Up to 8 columns.
     K10X8: "gemm_qs8_10x8_avx2", Isa::Avx2, None, 8, ymm 1, rows 1 2 3 4 5 6 7 8 9 10
 }
+byte_kernel! {
+    /// Four products a sum.
+    K6X16_BYTES: "gemm_qs8_6x16_avxvnni_bytes", Isa::Avx2, Extension::AvxVnni, 16, bytes 2,
+    rows 1 2 3 4 5 6
+}
+byte_kernel! {
+    /// Up to 8 columns.
+    K10X8_BYTES: "gemm_qs8_10x8_avxvnni_bytes", Isa::Avx2, Extension::AvxVnni, 8, bytes 1,
+    rows 1 2 3 4 5 6 7 8 9 10
+}
 kernel! {
-    /// As without VNNI, one instruction for product and sum.
+    /// For weights of 16 bits. As without VNNI, one instruction for product and sum.
     K6X16_VNNI: "gemm_qs8_6x16_avxvnni", Isa::Avx2, Some(Extension::AvxVnni), 16, vnni 2,
     rows 1 2 3 4 5 6
 }
@@ -27,3 +37,4 @@ kernel! {
 
 bodies! { ymm, DotAvx2, target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr") }
 bodies! { vnni, DotAvxVnni, target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr,avxvnni") }
+byte_bodies! { bytes, DotAvxVnni, target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt,fxsr,avxvnni") }

@@ -18,11 +18,40 @@ macro_rules! bodies {
             }
 
             /// # Safety
-            /// As [`generic::gather`].
+            /// As [`generic::gather_words`].
             $(#[$feature])*
             pub(super) unsafe fn gather(args: &GatherArgs<'_>) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::gather($token, args) }
+                unsafe { generic::gather_words($token, args) }
+            }
+        }
+    };
+}
+
+/// As [`bodies`], for rows of bytes.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! byte_bodies {
+    ($module:ident, $token:ident $(, $feature:meta)*) => {
+        mod $module {
+            use super::*;
+
+            pub(super) const FORM: Form =
+                Form::Bytes { signed: <$token as crate::arch::dot::SimdDot4>::SIGNED };
+
+            /// # Safety
+            /// As [`generic::byte_tiles`].
+            $(#[$feature])*
+            pub(super) unsafe fn tiles<const MR: usize, const NV: usize>(args: &TileArgs) {
+                // SAFETY: as the caller promises; the kernel's level is that of the token.
+                unsafe { generic::byte_tiles::<$token, MR, NV>($token, args) }
+            }
+
+            /// # Safety
+            /// As [`generic::gather_bytes`].
+            $(#[$feature])*
+            pub(super) unsafe fn gather(args: &GatherArgs<'_>) {
+                // SAFETY: as the caller promises; the kernel's level is that of the token.
+                unsafe { generic::gather_bytes($token, args) }
             }
         }
     };
@@ -39,6 +68,7 @@ macro_rules! kernel {
             isa: $isa,
             extension: $extension,
             nr: $nr,
+            form: super::Form::Words,
             narrow: &[$($module::tiles::<$mr, $nv, false>),*],
             wide: &[$($module::tiles::<$mr, $nv, true>),*],
             gather: $module::gather,
@@ -46,4 +76,25 @@ macro_rules! kernel {
     };
 }
 
+/// As [`kernel`], of a module of [`byte_bodies`].
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! byte_kernel {
+    ($(#[$doc:meta])* $id:ident: $name:literal, $isa:expr, $extension:expr, $nr:literal,
+     $module:ident $nv:literal, rows $($mr:literal)*) => {
+        $(#[$doc])*
+        pub(crate) static $id: Kernel = Kernel {
+            name: $name,
+            isa: $isa,
+            extension: Some($extension),
+            nr: $nr,
+            form: $module::FORM,
+            narrow: &[$($module::tiles::<$mr, $nv>),*],
+            wide: &[],
+            gather: $module::gather,
+        };
+    };
+}
+
 pub(super) use {bodies, kernel};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) use {byte_bodies, byte_kernel};

@@ -66,12 +66,12 @@ pub(crate) fn span(
         .ok_or_else(|| invalid(family, format!("{rows} rows of {c}, {ld} apart, overflow")))
 }
 
-/// Rows to be widened.
+/// Rows to be brought into the form of a kernel.
 ///
 /// # Safety
 /// For those who call `gather`:
 /// - `from .. end` is valid for reads and holds the rows `rows` of `source`.
-/// - A row is `channels` (of each tap) and up to three elements more, which become 0; `ld` is 15 above
+/// - A row is `channels` (of each tap) and up to three elements more, of any value; `ld` elements, 15 above
 ///   that at least, and as many rows from `to` on are valid for writes.
 pub(crate) struct GatherArgs<'a> {
     pub source: &'a Source,
@@ -80,6 +80,7 @@ pub(crate) struct GatherArgs<'a> {
     pub quant: Quant8,
     pub rows: Range<usize>,
     pub channels: Range<usize>,
-    pub to: *mut i16,
+    /// Elements of the kernel's form.
+    pub to: *mut u8,
     pub ld: usize,
 }

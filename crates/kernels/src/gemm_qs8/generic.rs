@@ -6,7 +6,7 @@
 
 use super::gather::{GatherArgs, Source};
 use super::{Finish, TileArgs};
-use crate::arch::dot::SimdDot;
+use crate::arch::dot::{SimdDot, SimdDot4};
 use crate::quant::Quant8;
 use depthwise_tensor::ConvGeometry;
 use std::ops::Range;
@@ -24,23 +24,14 @@ pub(super) unsafe fn tiles<S: SimdDot, const MR: usize, const NV: usize, const W
 ) {
     let (mut a, mut c) = (args.a, args.c);
     for _ in 0..args.tiles {
-        let mut rows = [a; MR];
-        for r in 0..MR {
-            rows[r] = a.wrapping_add(r * args.lda);
-        }
+        let rows = rows_of::<i16, MR>(args, a);
         // SAFETY: the rows and columns of this tile, which the caller vouches for.
         unsafe {
-            let mut acc = [[simd.zero(); NV]; MR];
-            for v in 0..NV {
-                let bias = simd.load_sums(args.bias.add(v * S::LANES));
-                for r in 0..MR {
-                    acc[r][v] = bias;
-                }
-            }
+            let mut acc = start::<S, MR, NV>(simd, args);
             let mut b = args.b;
             // Two pairs a turn, so that the addresses of rows are computed half as often.
-            for p in (0..args.pairs).step_by(2) {
-                for pair in p..p + 2 {
+            for quad in 0..args.quads {
+                for pair in 2 * quad..2 * quad + 2 {
                     let mut bv = [simd.splat_pair(rows[0]); NV];
                     for v in 0..NV {
                         bv[v] = if WIDE {
@@ -60,9 +51,75 @@ pub(super) unsafe fn tiles<S: SimdDot, const MR: usize, const NV: usize, const W
             }
             finish(simd, &acc, args, c);
         }
-        a = a.wrapping_add(MR * args.lda);
+        a = a.wrapping_add(MR * args.lda_bytes);
         c = c.wrapping_add(MR * args.ldc_bytes);
     }
+}
+
+/// As [`tiles`], from rows of bytes.
+///
+/// # Safety
+/// As [`tiles`].
+#[inline(always)]
+pub(super) unsafe fn byte_tiles<S: SimdDot4, const MR: usize, const NV: usize>(
+    simd: S,
+    args: &TileArgs,
+) {
+    let (mut a, mut c) = (args.a, args.c);
+    for _ in 0..args.tiles {
+        let rows = rows_of::<u8, MR>(args, a);
+        // SAFETY: the rows and columns of this tile, which the caller vouches for.
+        unsafe {
+            let mut acc = start::<S, MR, NV>(simd, args);
+            let mut b = args.b.cast::<i8>();
+            for quad in 0..args.quads {
+                let mut bv = [simd.load_quads(b); NV];
+                for v in 1..NV {
+                    bv[v] = simd.load_quads(b.add(4 * v * S::LANES));
+                }
+                for r in 0..MR {
+                    let x = simd.splat_quad(rows[r].add(4 * quad));
+                    for v in 0..NV {
+                        acc[r][v] = simd.dot4(acc[r][v], x, bv[v]);
+                    }
+                }
+                b = b.add(4 * NV * S::LANES);
+            }
+            finish(simd, &acc, args, c);
+        }
+        a = a.wrapping_add(MR * args.lda_bytes);
+        c = c.wrapping_add(MR * args.ldc_bytes);
+    }
+}
+
+/// The rows of a tile.
+#[inline(always)]
+fn rows_of<T, const MR: usize>(args: &TileArgs, a: *const u8) -> [*const T; MR] {
+    let mut rows = [a.cast(); MR];
+    for r in 0..MR {
+        rows[r] = a.wrapping_add(r * args.lda_bytes).cast();
+    }
+    rows
+}
+
+/// The sums of a tile before the first product: the bias.
+///
+/// # Safety
+/// - As [`TileArgs`] says of `bias`.
+#[inline(always)]
+unsafe fn start<S: SimdDot, const MR: usize, const NV: usize>(
+    simd: S,
+    args: &TileArgs,
+) -> [[S::Sums; NV]; MR] {
+    let mut acc = [[simd.zero(); NV]; MR];
+    for v in 0..NV {
+        // SAFETY: `NV` vectors, which the caller vouches for.
+        let bias = unsafe { simd.load_sums(args.bias.add(v * S::LANES)) };
+        for r in 0..MR {
+            acc[r][v] = bias;
+        }
+    }
+    acc
 }
 
 /// Stores a tile.
@@ -117,12 +174,89 @@ unsafe fn finish<S: SimdDot, const MR: usize, const NV: usize>(
     }
 }
 
-/// Rows of the widened matrix.
+/// How bytes of `a` become elements of a block.
+trait Element<S>: Copy {
+    /// The element that stands for the number 0.
+    fn zero(quant: Quant8) -> Self;
+
+    /// Any byte.
+    fn of(quant: Quant8, byte: u8) -> Self;
+
+    /// 16 bytes.
+    ///
+    /// # Safety
+    /// - 16 bytes from `from` on are valid for reads, 16 elements from `to` on for writes.
+    unsafe fn convert(simd: S, from: *const u8, to: *mut Self, quant: Quant8);
+}
+
+impl<S: SimdDot> Element<S> for i16 {
+    #[inline(always)]
+    fn zero(_: Quant8) -> i16 {
+        0
+    }
+
+    #[inline(always)]
+    fn of(quant: Quant8, byte: u8) -> i16 {
+        quant.centred(byte) as i16
+    }
+
+    #[inline(always)]
+    unsafe fn convert(simd: S, from: *const u8, to: *mut i16, quant: Quant8) {
+        // SAFETY: as the caller promises.
+        unsafe { simd.widen(from, to, quant) };
+    }
+}
+
+/// What makes bytes in memory those that the level's products take.
+#[inline(always)]
+const fn flip_of<S: SimdDot4>(quant: Quant8) -> u8 {
+    quant.flip() ^ if S::SIGNED { 0x80 } else { 0 }
+}
+
+impl<S: SimdDot4> Element<S> for u8 {
+    #[inline(always)]
+    fn zero(quant: Quant8) -> u8 {
+        quant.zero_byte() ^ flip_of::<S>(quant)
+    }
+
+    #[inline(always)]
+    fn of(quant: Quant8, byte: u8) -> u8 {
+        byte ^ flip_of::<S>(quant)
+    }
+
+    #[inline(always)]
+    unsafe fn convert(simd: S, from: *const u8, to: *mut u8, quant: Quant8) {
+        // SAFETY: as the caller promises.
+        unsafe { simd.flip(from, to, flip_of::<S>(quant)) };
+    }
+}
+
+/// Rows of 16-bit numbers.
+///
+/// # Safety
+/// As [`GatherArgs`] says; the CPU has the level of the token.
+#[inline(always)]
+pub(super) unsafe fn gather_words<S: SimdDot>(simd: S, args: &GatherArgs<'_>) {
+    // SAFETY: as the caller promises.
+    unsafe { gather::<S, i16>(simd, args) };
+}
+
+/// Rows of bytes.
+///
+/// # Safety
+/// As [`GatherArgs`] says; the CPU has the level of the token.
+#[inline(always)]
+pub(super) unsafe fn gather_bytes<S: SimdDot4>(simd: S, args: &GatherArgs<'_>) {
+    // SAFETY: as the caller promises.
+    unsafe { gather::<S, u8>(simd, args) };
+}
+
+/// Rows of the matrix.
 ///
 /// # Safety
 /// As [`GatherArgs`] says.
 #[inline(always)]
-pub(super) unsafe fn gather<S: SimdDot>(simd: S, args: &GatherArgs<'_>) {
+unsafe fn gather<S: SimdDot, E: Element<S>>(simd: S, args: &GatherArgs<'_>) {
     // SAFETY: as the caller promises.
     unsafe {
         match args.source {
@@ -130,25 +264,25 @@ pub(super) unsafe fn gather<S: SimdDot>(simd: S, args: &GatherArgs<'_>) {
                 let channels = args.channels.len();
                 for (i, row) in args.rows.clone().enumerate() {
                     let from = args.from.wrapping_add(row * lda + args.channels.start);
-                    let to = args.to.wrapping_add(i * args.ld);
-                    widen_run(simd, from, to, channels, args.end, args.quant);
-                    zero(to.add(channels), 3);
+                    let to = args.to.cast::<E>().wrapping_add(i * args.ld);
+                    convert_run(simd, from, to, channels, args.end, args.quant);
+                    fill(to.add(channels), 3, E::zero(args.quant));
                 }
             }
-            Source::Window { geometry, ld } => windows(simd, args, geometry, *ld),
+            Source::Window { geometry, ld } => windows::<S, E>(simd, args, geometry, *ld),
         }
     }
 }
 
-/// `count` zeros.
+/// `count` times `element`.
 ///
 /// # Safety
 /// - The elements are valid for writes.
 #[inline(always)]
-unsafe fn zero(to: *mut i16, count: usize) {
+unsafe fn fill<E: Copy>(to: *mut E, count: usize, element: E) {
     for i in 0..count {
         // SAFETY: as the caller promises.
-        unsafe { *to.add(i) = 0 };
+        unsafe { *to.add(i) = element };
     }
 }
 
@@ -157,12 +291,17 @@ unsafe fn zero(to: *mut i16, count: usize) {
 /// # Safety
 /// As [`gather`].
 #[inline(always)]
-unsafe fn windows<S: SimdDot>(simd: S, args: &GatherArgs<'_>, g: &ConvGeometry, ld: usize) {
+unsafe fn windows<S: SimdDot, E: Element<S>>(
+    simd: S,
+    args: &GatherArgs<'_>,
+    g: &ConvGeometry,
+    ld: usize,
+) {
     let mut at = args.rows.start;
     while at < args.rows.end {
         let (row, first) = (at / g.output.w, at % g.output.w);
         let columns = first..g.output.w.min(first + args.rows.end - at);
-        let to = args.to.wrapping_add((at - args.rows.start) * args.ld);
+        let to = args.to.cast::<E>().wrapping_add((at - args.rows.start) * args.ld);
         at += columns.len();
         // SAFETY: these outputs are rows `at ..` of the source.
         unsafe { windows_of_row(simd, args, (g, ld), row, columns, to) };
@@ -175,14 +314,15 @@ unsafe fn windows<S: SimdDot>(simd: S, args: &GatherArgs<'_>, g: &ConvGeometry, 
 /// # Safety
 /// As [`gather`], for these outputs.
 #[inline(always)]
-unsafe fn windows_of_row<S: SimdDot>(
+unsafe fn windows_of_row<S: SimdDot, E: Element<S>>(
     simd: S,
     args: &GatherArgs<'_>,
     (g, ld): (&ConvGeometry, usize),
     row: usize,
     columns: Range<usize>,
-    to: *mut i16,
+    to: *mut E,
 ) {
+    let zero = E::zero(args.quant);
     let line = g.kernel.w * args.channels.len();
     let (n, oh) = (row / g.output.h, row % g.output.h);
     let rows = g.rows();
@@ -193,7 +333,7 @@ unsafe fn windows_of_row<S: SimdDot>(
         unsafe {
             if kh < top || kh >= bottom {
                 for i in 0..columns.len() {
-                    zero(to.add(i * args.ld), line);
+                    fill(to.add(i * args.ld), line, zero);
                 }
                 continue;
             }
@@ -204,7 +344,7 @@ unsafe fn windows_of_row<S: SimdDot>(
     }
     for i in 0..columns.len() {
         // SAFETY: a row has room for that much more.
-        unsafe { zero(to.add(i * args.ld + g.kernel.h * line), 3) };
+        unsafe { fill(to.add(i * args.ld + g.kernel.h * line), 3, zero) };
     }
 }
 
@@ -213,13 +353,13 @@ unsafe fn windows_of_row<S: SimdDot>(
 /// # Safety
 /// As [`gather`], for these outputs.
 #[inline(always)]
-unsafe fn line_of_taps<S: SimdDot>(
+unsafe fn line_of_taps<S: SimdDot, E: Element<S>>(
     simd: S,
     args: &GatherArgs<'_>,
     (g, ld): (&ConvGeometry, usize),
     picture: *const u8,
     columns: Range<usize>,
-    to: *mut i16,
+    to: *mut E,
 ) {
     let channels = args.channels.len();
     // Outputs whose taps all lie in the picture.
@@ -237,31 +377,32 @@ unsafe fn line_of_taps<S: SimdDot>(
                 let from = picture.add((ow * g.stride.w - g.pad.left) * ld);
                 for k in 0..runs {
                     let from = from.wrapping_add(k * g.dilation.w * ld);
-                    widen_run(simd, from, to.add(k * run), run, args.end, args.quant);
+                    convert_run(simd, from, to.add(k * run), run, args.end, args.quant);
                 }
                 continue;
             }
             let (left, right) = g.cols().taps(ow);
-            zero(to, left * channels);
+            let zero = E::zero(args.quant);
+            fill(to, left * channels, zero);
             for kw in left..right {
                 let from = picture.add(g.cols().position(ow, kw) * ld);
-                widen_run(simd, from, to.add(kw * channels), channels, args.end, args.quant);
+                convert_run(simd, from, to.add(kw * channels), channels, args.end, args.quant);
             }
-            zero(to.add(right * channels), (g.kernel.w - right) * channels);
+            fill(to.add(right * channels), (g.kernel.w - right) * channels, zero);
         }
     }
 }
 
-/// `len` bytes, widened. Writes up to 15 elements more.
+/// `len` bytes, converted. Writes up to 15 elements more.
 ///
 /// # Safety
 /// - `len` bytes from `from` on are valid for reads, and so are all up to `end`.
 /// - `len + 15` elements from `to` on are valid for writes.
 #[inline(always)]
-unsafe fn widen_run<S: SimdDot>(
+unsafe fn convert_run<S: Copy, E: Element<S>>(
     simd: S,
     from: *const u8,
-    to: *mut i16,
+    to: *mut E,
     len: usize,
     end: *const u8,
     quant: Quant8,
@@ -270,16 +411,16 @@ unsafe fn widen_run<S: SimdDot>(
     // SAFETY: whole vectors end before `end`, the rest is read byte by byte.
     unsafe {
         if len <= 16 && readable >= 16 {
-            simd.widen(from, to, quant);
+            E::convert(simd, from, to, quant);
             return;
         }
         let mut i = 0;
         while i < len && i + 16 <= readable {
-            simd.widen(from.add(i), to.add(i), quant);
+            E::convert(simd, from.add(i), to.add(i), quant);
             i += 16;
         }
         while i < len {
-            *to.add(i) = quant.centred(*from.add(i)) as i16;
+            *to.add(i) = E::of(quant, *from.add(i));
             i += 1;
         }
     }

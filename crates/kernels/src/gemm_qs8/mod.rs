@@ -21,6 +21,10 @@
 //! The zero point of `a` needs no correction then, nor does padding (it is 0); weights less their zero
 //! point are bytes mostly, and 16 bits wide in a packing where they are not. `vpmaddwd` cannot
 //! overflow here, where `vpmaddubsw` on bytes saturates pairs at 16 bits.
+//!
+//! Where the CPU sums products of four bytes exactly (`vpdpbusd`, `sdot`), the block is the bytes
+//! themselves, four `p` are taken at a time, and `z_a * sum_p (b[j][p] - z_b[j])` is taken off the bias
+//! when the product is made; padding then is the zero point. Weights of 16 bits go the first way.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -57,16 +61,52 @@ pub struct Kernel {
     extension: Option<Extension>,
     /// Columns of a tile.
     nr: usize,
+    form: Form,
     /// Entry `i` computes tiles of `i + 1` rows, from weights of 8 bits.
     narrow: &'static [unsafe fn(&TileArgs)],
-    /// Likewise, of 16 bits.
+    /// Likewise, of 16 bits; none where rows are bytes.
     wide: &'static [unsafe fn(&TileArgs)],
-    /// Widens rows of `a`.
+    /// Brings rows of `a` into the form.
     gather: unsafe fn(&GatherArgs<'_>),
+}
+
+/// What a kernel makes of the rows of `a`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Numbers above the zero point, of 16 bits.
+    Words,
+    /// Bytes, all signed or all unsigned.
+    Bytes {
+        /// Whether they are signed.
+        signed: bool,
+    },
+}
+
+impl Form {
+    /// Bytes of an element.
+    const fn size(self) -> usize {
+        match self {
+            Form::Words => 2,
+            Form::Bytes { .. } => 1,
+        }
+    }
+
+    /// What an element lies above the number that it stands for, the zero point aside.
+    const fn excess(self, quant: &Quant8) -> i32 {
+        match self {
+            Form::Words => 0,
+            Form::Bytes { signed: false } => quant.zero() as i32,
+            Form::Bytes { signed: true } => quant.zero() as i32 - 128,
+        }
+    }
 }
 
 /// All kernels, best first.
 pub static KERNELS: &[&Kernel] = &[
+    #[cfg(target_arch = "x86_64")]
+    &avx512::K12X32_BYTES,
+    #[cfg(target_arch = "x86_64")]
+    &avx512::K12X16_BYTES,
     #[cfg(target_arch = "x86_64")]
     &avx512::K12X32_VNNI,
     #[cfg(target_arch = "x86_64")]
@@ -76,6 +116,10 @@ pub static KERNELS: &[&Kernel] = &[
     #[cfg(target_arch = "x86_64")]
     &avx512::K12X16,
     #[cfg(target_arch = "x86_64")]
+    &avx2::K6X16_BYTES,
+    #[cfg(target_arch = "x86_64")]
+    &avx2::K10X8_BYTES,
+    #[cfg(target_arch = "x86_64")]
     &avx2::K6X16_VNNI,
     #[cfg(target_arch = "x86_64")]
     &avx2::K10X8_VNNI,
@@ -83,6 +127,10 @@ pub static KERNELS: &[&Kernel] = &[
     &avx2::K6X16,
     #[cfg(target_arch = "x86_64")]
     &avx2::K10X8,
+    #[cfg(target_arch = "aarch64")]
+    &neon::K8X8_BYTES,
+    #[cfg(target_arch = "aarch64")]
+    &neon::K8X4_BYTES,
     #[cfg(target_arch = "aarch64")]
     &neon::K8X8,
     #[cfg(target_arch = "aarch64")]
@@ -107,6 +155,11 @@ impl Kernel {
         self.nr
     }
 
+    /// Whether weights that less their zero points take 16 bits can be packed for it.
+    pub fn takes_wide(&self) -> bool {
+        !self.wide.is_empty()
+    }
+
     /// Computes `rows` rows of one panel.
     ///
     /// # Safety
@@ -123,7 +176,7 @@ impl Kernel {
             args.tiles = count;
             // SAFETY: `count * mr` of the rows that the caller vouches for.
             unsafe { tiles[mr - 1](&args) };
-            args.a = args.a.wrapping_add(count * mr * args.lda);
+            args.a = args.a.wrapping_add(count * mr * args.lda_bytes);
             args.c = args.c.wrapping_add(count * mr * args.ldc_bytes);
         }
     }
@@ -160,18 +213,17 @@ impl Finish {
 ///
 /// # Safety
 /// For those who call a tile with `rows` rows (its height times `tiles`) and `nr` columns:
-/// - `2 * pairs` elements from `a + r * lda` on are valid for reads, `r < rows`.
-/// - `2 * pairs * nr` weights from `b` on are valid for reads.
+/// - `4 * quads` elements from `a + r * lda_bytes` on are valid for reads, `r < rows`.
+/// - `4 * quads * nr` weights from `b` on are valid for reads.
 /// - `nr` elements from `bias` and from `multipliers` on are valid for reads.
 /// - `nr` elements of the output from `c + r * ldc_bytes` on are valid for writes.
 #[derive(Clone, Copy)]
 pub(crate) struct TileArgs {
     pub tiles: usize,
-    /// An even number.
-    pub pairs: usize,
-    pub a: *const i16,
-    pub lda: usize,
-    /// `[pairs][nr][2]`, of `i8` or of `i16`.
+    pub quads: usize,
+    pub a: *const u8,
+    pub lda_bytes: usize,
+    /// `[pairs][nr][2]`, of `i8` or of `i16`; `[quads][nr][4]` of `i8` where rows are bytes.
     pub b: *const u8,
     pub bias: *const i32,
     pub multipliers: *const f32,

@@ -1,11 +1,21 @@
 //! Advanced SIMD. Not measured on hardware.
 
-use super::bodies::{bodies, kernel};
+use super::bodies::{bodies, byte_bodies, byte_kernel, kernel};
 use super::gather::GatherArgs;
-use super::{Kernel, TileArgs, generic};
-use crate::arch::dot::DotNeon;
-use crate::isa::Isa;
+use super::{Form, Kernel, TileArgs, generic};
+use crate::arch::dot::{DotNeon, DotNeonDot};
+use crate::isa::{Extension, Isa};
 
+byte_kernel! {
+    /// 8 rows of two vectors, four products a sum.
+    K8X8_BYTES: "gemm_qs8_8x8_neondot", Isa::Neon, Extension::DotProd, 8, bytes 2,
+    rows 1 2 3 4 5 6 7 8
+}
+byte_kernel! {
+    /// Up to 4 columns.
+    K8X4_BYTES: "gemm_qs8_8x4_neondot", Isa::Neon, Extension::DotProd, 4, bytes 1,
+    rows 1 2 3 4 5 6 7 8
+}
 kernel! {
     /// 8 rows of two vectors.
     K8X8: "gemm_qs8_8x8_neon", Isa::Neon, None, 8, quad 2, rows 1 2 3 4 5 6 7 8
@@ -16,3 +26,4 @@ kernel! {
 }
 
 bodies! { quad, DotNeon, target_feature(enable = "neon") }
+byte_bodies! { bytes, DotNeonDot, target_feature(enable = "neon,dotprod") }

@@ -1,9 +1,9 @@
 //! Weights put into panels of pairs.
 
-use super::{FAMILY, KERNELS, Kernel};
+use super::{FAMILY, Form, KERNELS, Kernel};
 use crate::isa::Cpu;
 use crate::operator::KernelError;
-use crate::quant::QWeights;
+use crate::quant::{QWeights, Quant8};
 use crate::spatial::{invalid, unsupported};
 use depthwise_tensor::buf::AllocError;
 use depthwise_tensor::{AlignedBuf, Slab};
@@ -18,8 +18,8 @@ pub(crate) struct Panel {
     pub kernel: &'static Kernel,
     /// Input channels that its columns see: those of their groups.
     pub channels: Range<usize>,
-    /// Pairs of rows, an even number.
-    pub pairs: usize,
+    /// Groups of four rows.
+    pub quads: usize,
     /// First byte of the panel in the packed weights.
     start: usize,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Shape {
 
 /// Weights `[n][taps][ic / groups]` in the order that the kernels read.
 ///
-/// Panels of `[pairs of rows][nr][2]`, rows being taps and in them input channels; each on a 64-byte
+/// Panels of `[pairs of rows][nr][2]`, or of `[quads of rows][nr][4]` for kernels of bytes, rows being taps and in them input channels; each on a 64-byte
 /// line, columns past `n` and rows past the last zero (there are 4, 8, ..); before them the bias of all columns. Where columns of
 /// several groups share a panel, its rows are the channels of all of them, with zeros off the diagonal.
 #[derive(Debug)]
@@ -50,13 +50,15 @@ pub(crate) struct PackedPanels {
     width: usize,
     /// Weights less their zero point take 16 bits.
     wide: bool,
+    /// Sum of the weights of a column, less their zero points, where a kernel takes bytes.
+    sums: Vec<i32>,
     data: AlignedBuf,
 }
 
 impl PackedPanels {
     pub(crate) fn pack(
         family: &'static str,
-        kernels: &dyn Fn(usize) -> Vec<&'static Kernel>,
+        kernels: &dyn Fn(usize, bool) -> Vec<&'static Kernel>,
         shape: Shape,
         weights: &QWeights<'_>,
     ) -> Result<PackedPanels, KernelError> {
@@ -74,19 +76,24 @@ impl PackedPanels {
         let too_large = || AllocError { bytes: usize::MAX };
         let mut panels = Vec::new();
         let (mut col, mut bytes) = (0, n.next_multiple_of(16) * size_of::<i32>());
-        for kernel in kernels(n) {
+        for kernel in kernels(n, wide) {
+            if wide && !kernel.takes_wide() {
+                return Err(unsupported(kernel.name, "weights of 16 bits".into()));
+            }
             let channels = channels_of(&shape, col..n.min(col + kernel.nr));
-            let pairs = (taps * channels.len()).div_ceil(4) * 2;
-            let size = (2 * pairs).checked_mul(kernel.nr << usize::from(wide));
+            let quads = (taps * channels.len()).div_ceil(4);
+            let size = (4 * quads).checked_mul(kernel.nr << usize::from(wide));
             let start = bytes;
             bytes = size
                 .and_then(|size| size.checked_next_multiple_of(64)?.checked_add(bytes))
                 .ok_or_else(too_large)?;
-            panels.push(Panel { col, kernel, channels, pairs, start });
+            panels.push(Panel { col, kernel, channels, quads, start });
             col += kernel.nr;
         }
         let data = AlignedBuf::zeroed(bytes)?;
-        let mut packed = PackedPanels { shape, panels, width: col, wide, data };
+        let bytes = panels.iter().any(|p| p.kernel.form != Form::Words);
+        let sums = vec![0; if bytes { col } else { 0 }];
+        let mut packed = PackedPanels { shape, panels, width: col, wide, sums, data };
         packed.fill(weights, depth);
         Ok(packed)
     }
@@ -108,7 +115,11 @@ impl PackedPanels {
                     for c in 0..icg {
                         let value = weights.weights.get(column * depth + tap * icg + c) - zero;
                         let row = tap * panel.channels.len() + first + c;
-                        let at = (row / 2 * nr + j) * 2 + row % 2;
+                        let group = if panel.kernel.form == Form::Words { 2 } else { 4 };
+                        let at = (row / group * nr + j) * group + row % group;
+                        if let Some(sum) = self.sums.get_mut(column) {
+                            *sum += value;
+                        }
                         if self.wide {
                             let from = panel.start / 2;
                             self.data.as_mut_slice::<i16>()[from + at] = value as i16;
@@ -151,9 +162,19 @@ impl PackedPanels {
         self.panels.first().map_or(FAMILY, |panel| panel.kernel.name)
     }
 
-    /// The bias of a panel: one value per column.
-    pub(crate) fn bias(&self, panel: &Panel) -> *const i32 {
-        self.data.as_slice::<i32>()[panel.col..].as_ptr()
+    /// One value per column, less what the elements of rows lie above their numbers.
+    pub(crate) fn bias(&self, input: &Quant8) -> Vec<i32> {
+        let mut bias = vec![0i32; self.width.max(self.shape.n)];
+        bias[..self.shape.n].copy_from_slice(&self.data.as_slice::<i32>()[..self.shape.n]);
+        for panel in &self.panels {
+            let excess = panel.kernel.form.excess(input);
+            let columns = panel.col..self.sums.len().min(panel.col + panel.kernel.nr);
+            for (bias, sum) in bias[columns.clone()].iter_mut().zip(&self.sums[columns]) {
+                // The sum that it starts wraps in the same way.
+                *bias = bias.wrapping_sub(excess.wrapping_mul(*sum));
+            }
+        }
+        bias
     }
 
     /// The weights of a panel.
@@ -189,10 +210,12 @@ fn check_values(
     Ok(wide)
 }
 
-/// The kernels for `n` columns, from left to right: the wider one of the best level, and the
-/// narrower one where a rest fits it. Together they have at most `n` rounded up to 16 columns.
-pub(crate) fn widths(cpu: &Cpu, n: usize) -> Vec<&'static Kernel> {
-    let mut best = KERNELS.iter().copied().filter(|kernel| kernel.info().is_supported(cpu));
+/// The kernels for `n` columns of weights of 8 bits, or of 16 where `wide`, from left to right: the wider
+/// one of the best level, and the narrower one where a rest fits it. Together they have at most `n`
+/// rounded up to 16 columns.
+pub(crate) fn widths(cpu: &Cpu, n: usize, wide: bool) -> Vec<&'static Kernel> {
+    let fits = |kernel: &&Kernel| kernel.info().is_supported(cpu) && (!wide || kernel.takes_wide());
+    let mut best = KERNELS.iter().copied().filter(fits);
     let (Some(wide), Some(narrow)) = (best.next(), best.next()) else { return Vec::new() };
     let (panels, rest) = (n / wide.nr, n % wide.nr);
     let mut kernels = vec![wide; panels];
@@ -233,14 +256,15 @@ impl PackedGemmQs8 {
         weights: &QWeights<'_>,
     ) -> Result<PackedGemmQs8, KernelError> {
         let shape = Shape { taps: 1, ic: k, n, groups: 1 };
-        PackedPanels::pack(FAMILY, &|n| widths(cpu, n), shape, weights).map(PackedGemmQs8)
+        let kernels = |n: usize, wide: bool| widths(cpu, n, wide);
+        PackedPanels::pack(FAMILY, &kernels, shape, weights).map(PackedGemmQs8)
     }
 
     /// As [`PackedGemmQs8::pack`], all panels for this kernel.
     ///
     /// # Errors
     /// As [`PackedGemmQs8::pack`], and [`KernelError::Unsupported`] where this CPU lacks the
-    /// kernel's level.
+    /// kernel's level, and for weights of 16 bits where the kernel does not take them.
     pub fn with_kernel(
         kernel: &'static Kernel,
         k: usize,
@@ -249,7 +273,7 @@ impl PackedGemmQs8 {
     ) -> Result<PackedGemmQs8, KernelError> {
         columns_of(kernel, 0)?;
         let shape = Shape { taps: 1, ic: k, n, groups: 1 };
-        let kernels = |n: usize| vec![kernel; n.div_ceil(kernel.nr)];
+        let kernels = |n: usize, _: bool| vec![kernel; n.div_ceil(kernel.nr)];
         PackedPanels::pack(FAMILY, &kernels, shape, weights).map(PackedGemmQs8)
     }
 

@@ -12,8 +12,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes of widened rows that every panel meets before the next ones are widened: they stay in L2
-/// beside a panel. Not tuned.
+/// Bytes of rows in the kernel's form that every panel meets before the next ones are made: they stay
+/// in L2 beside a panel. Not tuned.
 const BLOCK_BYTES: usize = 48 * 1024;
 
 /// A product of bytes, from rows or windows to rows.
@@ -22,6 +22,8 @@ pub(crate) struct Product {
     weights: Arc<dyn AsRef<PackedPanels> + Send + Sync>,
     /// One per column, 0 past the last.
     multipliers: Vec<f32>,
+    /// Likewise.
+    bias: Vec<i32>,
     source: Source,
     input: Quant8,
     finish: Finish,
@@ -30,9 +32,10 @@ pub(crate) struct Product {
     /// Whether chunks divide rows, else panels.
     by_rows: bool,
     chunks: usize,
-    /// Rows widened at a time, and elements from one to the next.
+    /// Rows made at a time, elements from one to the next, and bytes of an element.
     block: usize,
     ld: usize,
+    size: usize,
     input_bytes: [usize; 1],
     output_bytes: [usize; 1],
 }
@@ -60,12 +63,14 @@ impl Product {
             return Err(unsupported(family, reason));
         }
         let output_bytes = [span(family, rows, ldc, ldc, output.size())?];
-        let depth = packed.panels().iter().map(|p| 2 * p.pairs).max().unwrap_or(0);
+        let depth = packed.panels().iter().map(|p| 4 * p.quads).max().unwrap_or(0);
+        let (mr, size) =
+            packed.panels().first().map_or((1, 2), |p| (p.kernel.mr(), p.kernel.form.size()));
         // No multiple of two lines: rows of a tile lie in different sets of L1.
-        let ld = (depth + 15).next_multiple_of(16);
-        let ld = if ld.is_multiple_of(64) { ld + 16 } else { ld };
-        let mr = packed.panels().first().map_or(1, |p| p.kernel.mr());
-        let block = (BLOCK_BYTES / (2 * ld)).max(1).next_multiple_of(mr).min(rows.max(1));
+        let step = 32 / size;
+        let ld = (depth + 15).next_multiple_of(step);
+        let ld = if ld.is_multiple_of(4 * step) { ld + step } else { ld };
+        let block = (BLOCK_BYTES / (size * ld)).max(1).next_multiple_of(mr).min(rows.max(1));
         let macs = macs(packed, rows);
         let panels = packed.panels().len();
         let chunks = chunks_for_macs(macs / 2, threads);
@@ -77,6 +82,7 @@ impl Product {
         }
         let product = Product {
             multipliers: all,
+            bias: packed.bias(&input),
             source,
             input,
             finish: Finish::of(&output),
@@ -86,6 +92,7 @@ impl Product {
             chunks,
             block,
             ld,
+            size,
             input_bytes,
             output_bytes,
             weights,
@@ -101,12 +108,12 @@ impl Product {
         self.weights.as_ref().as_ref()
     }
 
-    /// Bytes of the widened rows of a chunk.
+    /// Bytes of the rows of a chunk in the kernel's form.
     fn chunk_bytes(&self) -> Option<usize> {
         self.block
             .checked_mul(self.ld)?
             .checked_add(16)?
-            .checked_mul(2)?
+            .checked_mul(self.size)?
             .checked_next_multiple_of(ALIGN)
     }
 
@@ -152,7 +159,7 @@ impl Product {
             (0..self.source.rows(), &panels[share(panels.len(), self.chunks, chunk)])
         };
         let offset = chunk * (self.scratch_bytes() / self.chunks);
-        let scratch = io.scratch::<u8>().wrapping_add(offset).cast::<i16>();
+        let scratch = io.scratch::<u8>().wrapping_add(offset);
         for start in rows.clone().step_by(self.block) {
             let block = start..rows.end.min(start + self.block);
             let mut gathered = 0..0;
@@ -172,7 +179,7 @@ impl Product {
 
     /// # Safety
     /// As [`Product::run_chunk`], and `scratch` has room for these rows.
-    unsafe fn gather(&self, io: &Io<'_>, panel: &Panel, rows: Range<usize>, scratch: *mut i16) {
+    unsafe fn gather(&self, io: &Io<'_>, panel: &Panel, rows: Range<usize>, scratch: *mut u8) {
         let from = io.input::<u8>(0);
         let args = GatherArgs {
             source: &self.source,
@@ -189,17 +196,17 @@ impl Product {
     }
 
     /// # Safety
-    /// As [`Product::run_chunk`], and `scratch` holds these rows, widened for this panel.
-    unsafe fn run_panel(&self, io: &Io<'_>, panel: &Panel, rows: Range<usize>, scratch: *mut i16) {
+    /// As [`Product::run_chunk`], and `scratch` holds these rows, made for this panel.
+    unsafe fn run_panel(&self, io: &Io<'_>, panel: &Panel, rows: Range<usize>, scratch: *mut u8) {
         let packed = self.packed();
         let c = rows.start * self.ldc_bytes + panel.col * self.element;
         let args = TileArgs {
             tiles: 0,
-            pairs: panel.pairs,
+            quads: panel.quads,
             a: scratch.cast_const(),
-            lda: self.ld,
+            lda_bytes: self.ld * self.size,
             b: packed.panel(panel),
-            bias: packed.bias(panel),
+            bias: self.bias[panel.col..].as_ptr(),
             multipliers: self.multipliers[panel.col..].as_ptr(),
             c: io.output::<u8>(0).wrapping_add(c),
             ldc_bytes: self.ldc_bytes,
