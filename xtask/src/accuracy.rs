@@ -21,6 +21,8 @@ use depthwise_zoo::{Checkpoint, EfficientNetLite, MobileNetV2, Network};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(crate) use exported::engines;
+
 /// The weights that ship with the project.
 const EMBEDDED: &str = "crates/zoo/weights/efficientnet_lite0.safetensors";
 /// Largest difference of a probability.

@@ -2,6 +2,7 @@
 //! at every ISA level.
 
 mod kernels;
+mod load;
 mod nets;
 mod peers;
 mod report;
@@ -29,6 +30,7 @@ Examples:
   cargo xtask bench --roofline
   cargo xtask bench --family dwconv_f32 --net mobilenet_v2 --layers
   cargo xtask bench --net mobilenet_v1 --threads 1 --json out.json --plot out.svg
+  cargo xtask bench --load --rounds 20
   cargo xtask bench --peers --rounds 50 --json benches/record/f32.json
   cargo xtask bench --peers --int8 --rounds 50 --json benches/record/int8.json")]
 pub(crate) struct Args {
@@ -54,6 +56,10 @@ pub(crate) struct Args {
     /// Measure only what the machine can do: multiply-adds, caches, memory
     #[arg(long)]
     roofline: bool,
+    /// Measure only how long the real float files take to load, here and in ONNX Runtime and
+    /// LiteRT, which pip installs below target/
+    #[arg(long)]
+    load: bool,
     #[command(flatten)]
     peers: peers::PeerArgs,
     /// Write all figures to a JSON file
@@ -83,6 +89,8 @@ struct Report {
     roofline: Roofline,
     kernels: Vec<kernels::Row>,
     nets: Vec<nets::Row>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    load: Vec<load::Row>,
     /// Other engines, and what they are.
     peers: Vec<peers::Row>,
     #[serde(skip_serializing_if = "<[&str]>::is_empty")]
@@ -105,6 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         roofline: Roofline::default(),
         kernels: Vec::new(),
         nets: Vec::new(),
+        load: Vec::new(),
         peers: Vec::new(),
         versions: &[],
     };
@@ -112,6 +121,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     report.roofline.update_peaks(&settings.cpu, &settings.pars);
     if args.roofline {
         report.roofline.measure_bandwidths(&settings.cpu, &settings.pars);
+        return finish(report, args);
+    }
+    if args.load {
+        let models = workspace::root().join("../shared/models");
+        report.load = load::measure(&models, settings.rounds)?;
         return finish(report, args);
     }
     if args.peers.peers {
@@ -153,7 +167,11 @@ fn finish(mut report: Report, args: &Args) -> Result<()> {
     for row in &mut report.nets {
         row.percent_of_peak = report.roofline.percent_of_peak(row.level, row.threads, row.gflops);
     }
-    report::print(&report, args.layers);
+    if report.load.is_empty() {
+        report::print(&report, args.layers);
+    } else {
+        load::print(&report.load);
+    }
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&report)?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;

@@ -31,16 +31,6 @@ const OTHER_VALUES: [(&str, &str); 4] = [
 ];
 const ALIGNED: &str = "corners are aligned by the whole size, as ONNX Runtime does";
 const ROUNDED: &str = "each node rounds to 16 bits; the case rounds the result alone";
-/// Operators on integers that stand for real numbers.
-const QUANTIZED: [&str; 6] = [
-    "ConvInteger",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "MatMulInteger",
-    "QLinearConv",
-    "QuantizeLinear",
-];
-
 #[derive(Default, clap::Args)]
 pub(crate) struct Args {
     /// Only cases whose name contains this, with what is wrong with each
@@ -59,7 +49,6 @@ struct Case {
     name: String,
     rtol: f64,
     atol: f64,
-    operators: Vec<String>,
     /// Why it could not be written out.
     reason: Option<String>,
     #[serde(default)]
@@ -194,9 +183,6 @@ fn judge(folder: &Path, case: &Case) -> Line {
     };
     if let Some(reason) = &case.reason {
         return line("skip", reason.clone());
-    }
-    if case.operators.iter().any(|op| QUANTIZED.contains(&op.as_str())) {
-        return line("skip", "integers that stand for real numbers".into());
     }
     // Of the reasons the last, since more constants lead past what only some of them hide.
     let mut last = String::new();

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod counts;
+mod hostile;
 mod table;
 mod tidy;
 mod weights;
@@ -28,6 +29,8 @@ enum Task {
     Conformance(conformance::Args),
     /// Instructions that the hot kernels take, against those on record
     Counts(counts::Args),
+    /// Real files cut short and changed, through readers and engine
+    Hostile(hostile::Args),
     /// Write the layer shapes of the networks, and the list of kernels
     Table(table::Args),
     /// The rules of the house that a script can see
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Ci(args) => ci::run(&args),
         Task::Conformance(args) => conformance::run(&args),
         Task::Counts(args) => counts::run(&args),
+        Task::Hostile(args) => hostile::run(&args),
         Task::Table(args) => table::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::Weights(args) => weights::run(&args),

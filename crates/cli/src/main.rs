@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod engine_args;
 mod photo;
 mod source;
 mod text;

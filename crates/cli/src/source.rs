@@ -1,12 +1,12 @@
 //! Where a model comes from: a file, weights of a known network, or a name.
 
+pub(crate) use crate::engine_args::EngineArgs;
+
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use depthwise_engine::layers::Op;
 use depthwise_engine::tensor::{Hw, TensorError};
-use depthwise_engine::{
-    DType, DenseWeights, Fusion, Graph, Isa, Model, Options, Session, Shape, Tensor,
-};
+use depthwise_engine::{DType, Graph, Model, Session, Shape, Tensor};
 use depthwise_formats::{FormatError, SaveOptions, Weights};
 use depthwise_vision::{Normalize, Picture, Preprocess};
 use depthwise_zoo::{
@@ -25,78 +25,6 @@ const DEFAULT_NETWORK: &str = "efficientnet-lite0";
 
 /// Side of pictures for networks that take any.
 pub(crate) const USUAL_SIDE: usize = 224;
-
-/// How a model is to run.
-#[derive(Debug, clap::Args)]
-pub(crate) struct EngineArgs {
-    /// Threads; 0 means one per physical core.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
-    threads: u16,
-    /// Kernels no better than this: scalar, neon, avx2, avx512.
-    #[arg(long, value_name = "LEVEL")]
-    isa: Option<Isa>,
-    /// Optimisations to switch off or on, for finding a bad one: `-fuse-residual,-all`.
-    #[arg(long, value_name = "LIST", allow_hyphen_values = true, value_parser = parse_passes)]
-    passes: Option<depthwise_engine::passes::PassOptions>,
-    /// Whether to compute chains of convolutions a few rows at a time.
-    #[arg(long, value_name = "WHERE", default_value = "auto")]
-    fusion: FusionArg,
-    /// How to keep the weights of dense layers: f16 halves what a classifier reads.
-    #[arg(long, value_name = "TYPE", default_value = "f32")]
-    dense_weights: DenseArg,
-}
-
-/// [`DenseWeights`] on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DenseArg {
-    /// Single precision.
-    F32,
-    /// Rounded to half precision, computed in single.
-    F16,
-}
-
-/// [`Fusion`] on the command line.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FusionArg {
-    /// Where what lies between the layers is larger than a cache.
-    Auto,
-    /// Nowhere: every layer is a step of its own, with a time of its own.
-    Off,
-    /// Wherever it can be done: least memory.
-    Always,
-}
-
-fn parse_passes(list: &str) -> Result<depthwise_engine::passes::PassOptions, String> {
-    let mut passes = depthwise_engine::passes::PassOptions::default();
-    passes.apply(list).map_err(|e| e.to_string())?;
-    Ok(passes)
-}
-
-impl EngineArgs {
-    /// The threads of a run.
-    pub(crate) fn par(&self) -> Result<depthwise_engine::Par> {
-        Ok(depthwise_engine::Par::new(self.threads.into())?)
-    }
-
-    /// The options of the engine.
-    pub(crate) fn options(&self) -> Options {
-        Options {
-            threads: self.threads.into(),
-            isa: self.isa,
-            passes: self.passes.clone().unwrap_or_default(),
-            fusion: match self.fusion {
-                FusionArg::Auto => Fusion::Auto,
-                FusionArg::Off => Fusion::Off,
-                FusionArg::Always => Fusion::Always,
-            },
-            dense_weights: match self.dense_weights {
-                DenseArg::F32 => DenseWeights::F32,
-                DenseArg::F16 => DenseWeights::F16,
-            },
-            ..Options::default()
-        }
-    }
-}
 
 /// A shape on the command line: `1x3x224x224`.
 #[derive(Clone, Copy, Debug)]

@@ -94,6 +94,13 @@ pub enum EngineError {
         /// Its declaration.
         declared: String,
     },
+    /// The axes of an output cannot be put in another order ([`Ends`](crate::Ends)), since it is not
+    /// known how many there are.
+    #[error("output \"{name}\" has a number of dimensions that is not known, so cannot be turned")]
+    UnknownRank {
+        /// Name of the output.
+        name: String,
+    },
     /// `DEPTHWISE_ISA` names no instruction set.
     #[error("DEPTHWISE_ISA: {0}")]
     Isa(#[from] UnknownIsa),

@@ -80,8 +80,9 @@ impl Model {
     /// Takes over a graph.
     ///
     /// # Errors
-    /// [`EngineError::Verify`] where the graph breaks its own rules; and where threads cannot be
-    /// started.
+    /// [`EngineError::Verify`] where the graph breaks its own rules, [`EngineError::UnknownRank`]
+    /// where [`Options::ends`] asks to turn outputs that nothing is known of; and where threads
+    /// cannot be started.
     pub fn from_graph(mut graph: Graph, options: Options) -> Result<Model, EngineError> {
         graph.verify()?;
         let cpu = match options.isa {
@@ -99,6 +100,9 @@ impl Model {
         };
         // The passes put integer layers in the place of what tells these.
         let quantizations = quantization::of_ends(&graph);
+        if let Some(order) = options.ends.order() {
+            turn_ends(&mut graph, order)?;
+        }
         let report = passes::prepare(&mut graph, &options.passes);
         let state = |input: usize| {
             let state = graph.states().iter().find(|state| state.input == input);
@@ -276,4 +280,27 @@ impl Model {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Puts the axes of all pictures that the caller gives or gets in another order.
+fn turn_ends(graph: &mut Graph, order: [usize; 4]) -> Result<(), EngineError> {
+    let ranks = passes::output_ranks(graph);
+    for (position, rank) in ranks.into_iter().enumerate() {
+        let is_state = graph.states().iter().any(|state| state.output == position);
+        match rank {
+            _ if is_state => {}
+            Some(4) => graph.permute_output(position, &order),
+            Some(_) => {}
+            None => {
+                let name = graph.value(graph.outputs()[position]).name.clone();
+                return Err(EngineError::UnknownRank { name });
+            }
+        }
+    }
+    for (position, id) in graph.inputs().to_vec().into_iter().enumerate() {
+        if graph.states().iter().all(|state| state.input != position) {
+            graph.permute_input(id, &order);
+        }
+    }
+    Ok(())
 }

@@ -20,8 +20,46 @@ pub struct Options {
     pub fusion: Fusion,
     /// How the weights of dense layers are kept.
     pub dense_weights: DenseWeights,
+    /// The order of axes in which pictures enter and leave.
+    pub ends: Ends,
     /// Plans kept for input shapes used before; 0 means [`Options::DEFAULT_PLANS`].
     pub cached_plans: usize,
+}
+
+/// The order of axes in which pictures enter and leave a model: that of the file, or the other. A
+/// picture is any input or output of four dimensions; others, and states, stay as they are.
+///
+/// Between its ends a network is NHWC whatever the file says. So turning the ends of an NCHW file
+/// takes transposes away, and turning those of an NHWC file adds them.
+///
+/// ```no_run
+/// # use depthwise_engine::{Ends, Model, Options};
+/// let options = Options { ends: Ends::NhwcOfNchw, ..Options::default() };
+/// let model = Model::open_with("detector.onnx", options)?;
+/// // Declared by the file as 1x3x240x320.
+/// assert_eq!(model.inputs().next().unwrap().1.to_string(), "f32[1x240x320x3]");
+/// # Ok::<(), depthwise_engine::EngineError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ends {
+    /// As the file declares them: NCHW of ONNX, NHWC of TensorFlow Lite and Keras.
+    #[default]
+    AsDeclared,
+    /// NHWC, of a file that declares NCHW.
+    NhwcOfNchw,
+    /// NCHW, of a file that declares NHWC.
+    NchwOfNhwc,
+}
+
+impl Ends {
+    /// For each axis of an end as the caller has it, that of the file; `None` where both are one.
+    pub(crate) fn order(self) -> Option<[usize; 4]> {
+        match self {
+            Ends::AsDeclared => None,
+            Ends::NhwcOfNchw => Some([0, 2, 3, 1]),
+            Ends::NchwOfNhwc => Some([0, 3, 1, 2]),
+        }
+    }
 }
 
 /// Whether chains of convolutions (1x1, depthwise, 1x1) are computed a few rows at a time through

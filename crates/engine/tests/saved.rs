@@ -4,7 +4,8 @@ mod common;
 
 use common::{fixed, mobile, numbers, relative_error};
 use depthwise_engine::formats::{self, SaveFormat, SaveOptions, safetensors};
-use depthwise_engine::{EngineError, Graph, Model, Options, Shape, Tensor};
+use depthwise_engine::layers::{Layer, Transpose};
+use depthwise_engine::{Ends, EngineError, Graph, Model, Options, Shape, Tensor};
 use depthwise_testkit::Random;
 
 fn run(graph: Graph, inputs: &[Tensor]) -> Vec<Tensor> {
@@ -111,4 +112,58 @@ fn changed_graphs_give_errors_or_plans() {
         planned += usize::from(model.plan(&shapes).is_ok());
     }
     assert!(read > 100 && planned > 20, "{read} of 1500 read, {planned} planned");
+}
+
+/// A tensor with its axes in another order.
+fn turned(x: &Tensor, perm: &[usize]) -> Tensor {
+    let turn = Transpose { perm: perm.to_vec() };
+    turn.reference(&[Some(x)]).unwrap().remove(0)
+}
+
+#[test]
+fn pictures_enter_and_leave_in_either_order() {
+    // Of four dimensions at both ends, and a second output of two.
+    let mut graph = mobile(fixed(&[1, 33, 29, 3]));
+    let picture = graph
+        .nodes()
+        .iter()
+        .find(|node| matches!(node.op, depthwise_engine::layers::Op::DepthwiseConv2d(_)))
+        .map(|node| node.outputs[0])
+        .unwrap();
+    graph.add_output(picture);
+    let x = numbers(&[1, 33, 29, 3], 7);
+    let want = run(graph.clone(), std::slice::from_ref(&x));
+    let steps = |model: &Model, x: &Tensor| {
+        let plan = model.plan(&[*x.shape()]).unwrap();
+        plan.steps().iter().filter(|step| step.kind == "Transpose").count()
+    };
+    let turn = |graph: Graph, ends| {
+        Model::from_graph(graph, Options { threads: 1, ends, ..Options::default() }).unwrap()
+    };
+
+    let model = turn(graph.clone(), Ends::NchwOfNhwc);
+    let nchw = turned(&x, &[0, 3, 1, 2]);
+    assert_eq!(model.inputs().next().unwrap().1.to_string(), "f32[1x3x33x29]");
+    let mut session = model.session().unwrap();
+    let got = session.run_tensors(std::slice::from_ref(&nchw)).unwrap();
+    assert_eq!(got[0], want[0], "an output of two dimensions stays");
+    assert_eq!(turned(&got[1], &[0, 2, 3, 1]), want[1]);
+
+    // What was turned one way is turned back: no transposes are left.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("nchw.onnx");
+    let exact = SaveOptions { nchw: true, ..SaveOptions::default() };
+    Model::from_graph(graph, Options::default()).unwrap().export(&path, &exact).unwrap();
+    let file = formats::open(&path).unwrap();
+    let declared = turn(file.clone(), Ends::AsDeclared);
+    assert_eq!(declared.inputs().next().unwrap().1.to_string(), "f32[1x3x33x29]");
+    assert!(steps(&declared, &nchw) > 0);
+    let model = turn(file, Ends::NhwcOfNchw);
+    assert_eq!(model.inputs().next().unwrap().1.to_string(), "f32[1x33x29x3]");
+    assert_eq!(steps(&model, &x), 0, "{}", model.dump());
+    let got = model.session().unwrap().run_tensors(std::slice::from_ref(&x)).unwrap();
+    for (got, want) in got.iter().zip(&want) {
+        assert_eq!(got.shape(), want.shape());
+        assert!(relative_error(got, want) < 1e-5);
+    }
 }

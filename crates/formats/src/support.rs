@@ -25,16 +25,20 @@ const LIMITS: &[(&str, &str, &str)] = &[
     (ONNX, "Cast", "texts, unsigned numbers of more than 8 bits, floats of 8 bits and fewer"),
     (ONNX, "Conv", "windows over three axes"),
     (ONNX, "ConvTranspose", "windows over three axes, filters that are not constant"),
+    (ONNX, "ConvInteger", "sums beyond 2^24 are rounded"),
     (ONNX, "CumSum", "an axis that is not constant"),
     (ONNX, "Dropout", "training_mode"),
+    (ONNX, "Einsum", "an axis twice in one input"),
+    (ONNX, "GridSample", "volumes"),
     (ONNX, "IsInf", "neither infinity"),
     (ONNX, "LpPool", "ceil_mode, p above 16"),
-    (ONNX, "MaxPool", "positions of maxima"),
+    (ONNX, "MatMulInteger", "sums beyond 2^24 are rounded"),
+    (ONNX, "MaxPool", "positions of maxima over three axes"),
     (
         ONNX,
         "Resize",
-        "antialias, tf_crop_and_resize, exclude_outside when linear, sizes in proportion that are \
-         not whole",
+        "tf_crop_and_resize, exclude_outside when linear without antialias, keep_aspect_ratio_policy \
+         for extents that are free",
     ),
     (ONNX, "Split", "sizes that do not follow from constants"),
     (ONNX, "Squeeze", "axes that do not follow from constants"),

@@ -42,6 +42,8 @@ pub mod eltwise_qs8;
 pub mod fused;
 pub mod gemm_f32;
 pub mod gemm_qs8;
+pub mod grid_sample;
+pub mod indexed;
 pub mod layout;
 pub mod pool;
 pub mod pool_qs8;

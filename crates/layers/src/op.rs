@@ -79,10 +79,18 @@ ops! {
     Flatten,
     /// See [`Gather`](crate::Gather).
     Gather,
+    /// See [`GatherElements`](crate::GatherElements).
+    GatherElements,
     /// See [`GatherGrad`](crate::GatherGrad).
     GatherGrad,
+    /// See [`GatherNd`](crate::GatherNd).
+    GatherNd,
+    /// See [`GridSample`](crate::GridSample).
+    GridSample,
     /// See [`MatMul`](crate::MatMul).
     MatMul,
+    /// See [`MaxPositions`](crate::MaxPositions).
+    MaxPositions,
     /// See [`PRelu`](crate::PRelu).
     PRelu,
     /// See [`Pad`](crate::Pad).
@@ -121,6 +129,10 @@ ops! {
     Resize,
     /// See [`ResizeGrad`](crate::ResizeGrad).
     ResizeGrad,
+    /// See [`ScatterElements`](crate::ScatterElements).
+    ScatterElements,
+    /// See [`ScatterNd`](crate::ScatterNd).
+    ScatterNd,
     /// See [`Select`](crate::Select).
     Select,
     /// See [`ShapeOf`](crate::ShapeOf).
@@ -137,6 +149,8 @@ ops! {
     Squeeze,
     /// See [`Tile`](crate::Tile).
     Tile,
+    /// See [`TopK`](crate::TopK).
+    TopK,
     /// See [`Transpose`](crate::Transpose).
     Transpose,
     /// See [`Unary`](crate::Unary).

@@ -20,6 +20,19 @@ pub enum ResizeMode {
         /// Weights of samples outside are dropped and the rest renormalised.
         exclude_outside: bool,
     },
+    /// As [`ResizeMode::Linear`]; along an axis that shrinks the weights are stretched over what an
+    /// output position covers, and sum to 1.
+    LinearAntialias {
+        /// Weights of samples outside are dropped and the rest renormalised.
+        exclude_outside: bool,
+    },
+    /// As [`ResizeMode::Cubic`], stretched like [`ResizeMode::LinearAntialias`].
+    CubicAntialias {
+        /// Keys' `a`.
+        a: f32,
+        /// Weights of samples outside are dropped and the rest renormalised.
+        exclude_outside: bool,
+    },
 }
 
 /// Which sample is nearest where a coordinate falls between two.
@@ -54,7 +67,8 @@ pub enum Coordinates {
 /// Interpolation along every axis whose size changes.
 ///
 /// Inputs: x; sizes, `i64` of the rank of x, may be left out; scales, `f32` of the rank of x, may
-/// be left out. Exactly one of the two is given; from scales the output is `floor(input * scale)`.
+/// be left out. From scales alone the output is `floor(input * scale)`; of both, the sizes are those
+/// of the output, and the scales map positions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resize {
     /// The interpolation.
@@ -88,7 +102,7 @@ impl ResizeAxis {
 }
 
 impl Resize {
-    /// Every axis of `x`, with exactly one of sizes and scales given. The product `input * scale`
+    /// Every axis of `x`, with sizes, scales, or both given. The product `input * scale`
     /// is rounded to `f32` before the floor, as ONNX Runtime does: 3 at scale 1.6666666 makes 5.
     ///
     /// # Errors
@@ -101,6 +115,9 @@ impl Resize {
         scales: Option<&[f32]>,
     ) -> Result<Vec<ResizeAxis>, LayerError> {
         let kind = KIND;
+        if let Some(scale) = scales.and_then(|s| s.iter().find(|s| !(s.is_finite() && **s > 0.0))) {
+            return Err(invalid!(kind, "scale {scale} is not positive"));
+        }
         let (count, axes): (usize, Vec<ResizeAxis>) = match (sizes, scales) {
             (Some(sizes), None) => {
                 let axis = |(&input, output): (&usize, usize)| {
@@ -110,19 +127,33 @@ impl Resize {
                 (sizes.len(), x.iter().zip(extents(kind, sizes)?).map(axis).collect())
             }
             (None, Some(scales)) => {
-                if let Some(scale) = scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
-                    return Err(invalid!(kind, "scale {scale} is not positive"));
-                }
                 let axis = |(&input, &scale): (&usize, &f32)| {
                     let output = (input as f32 * scale).floor() as usize;
                     ResizeAxis { input, output, scale: scale.into() }
                 };
                 (scales.len(), x.iter().zip(scales).map(axis).collect())
             }
-            _ => return Err(invalid!(kind, "takes sizes or scales, exactly one of the two")),
+            (Some(sizes), Some(scales)) => {
+                if sizes.len() != scales.len() {
+                    let (sizes, scales) = (sizes.len(), scales.len());
+                    return Err(invalid!(kind, "{sizes} sizes and {scales} scales"));
+                }
+                let axis = |((&input, output), &scale): ((&usize, usize), &f32)| ResizeAxis {
+                    input,
+                    output,
+                    scale: scale.into(),
+                };
+                (sizes.len(), x.iter().zip(extents(kind, sizes)?).zip(scales).map(axis).collect())
+            }
+            (None, None) => return Err(invalid!(kind, "takes sizes or scales")),
         };
         if count != x.rank() {
             return Err(invalid!(kind, "{count} sizes or scales for {} dimensions", x.rank()));
+        }
+        // Sizes may be rounded, no more.
+        let differs = |a: &&ResizeAxis| (a.input as f64 * a.scale - a.output as f64).abs() > 1.0;
+        if let Some(ResizeAxis { input, output, scale }) = axes.iter().find(differs) {
+            return Err(invalid!(kind, "{input} at scale {scale} cannot give {output}"));
         }
         match axes.iter().find(|a| a.input == 0 && a.output > 0) {
             Some(axis) => Err(invalid!(kind, "no elements to make {} of", axis.output)),
@@ -151,8 +182,8 @@ impl Resize {
     }
 
     /// The samples that make up output position `o` of an axis, with their weights: 1 of
-    /// nearest, 2 of linear, 4 of cubic. Samples past an end are those of the end; a position may
-    /// stand twice.
+    /// nearest, 2 of linear, 4 of cubic, more where those are stretched, the same number for every
+    /// position. Samples past an end are those of the end; a position may stand twice.
     pub fn taps(&self, axis: &ResizeAxis, o: usize) -> Vec<(usize, f64)> {
         let x = self.coordinate(axis, o);
         let last = axis.input as f64 - 1.0;
@@ -165,22 +196,46 @@ impl Resize {
                 vec![(sample(x), 1.0 - t), (sample(x.floor() + 1.0), t)]
             }
             ResizeMode::Cubic { a, exclude_outside } => {
-                let t = x - x.floor();
-                let mut taps: Vec<(usize, f64)> = [-1.0, 0.0, 1.0, 2.0]
-                    .into_iter()
-                    .map(|step: f64| {
-                        let at = x.floor() + step;
-                        let inside = (0.0..=last).contains(&at) || !exclude_outside;
-                        (sample(at), if inside { keys(a.into(), (step - t).abs()) } else { 0.0 })
-                    })
-                    .collect();
-                if exclude_outside {
-                    let sum: f64 = taps.iter().map(|tap| tap.1).sum();
-                    taps.iter_mut().for_each(|tap| tap.1 /= sum);
-                }
-                taps
+                Resize::spread(axis, x, 2.0, 1.0, exclude_outside, |d| keys(a.into(), d))
+            }
+            ResizeMode::LinearAntialias { exclude_outside } => {
+                let triangle = |d: f64| (1.0 - d).max(0.0);
+                Resize::spread(axis, x, 1.0, axis.scale.min(1.0), exclude_outside, triangle)
+            }
+            ResizeMode::CubicAntialias { a, exclude_outside } => {
+                let cubic = |d| keys(a.into(), d);
+                Resize::spread(axis, x, 2.0, axis.scale.min(1.0), exclude_outside, cubic)
             }
         }
+    }
+
+    /// The samples about coordinate `x` with the weights that `filter` has at their distances times
+    /// `scale`; it is zero from `radius` on. Weights are made to sum to 1 where that changes them.
+    fn spread(
+        axis: &ResizeAxis,
+        x: f64,
+        radius: f64,
+        scale: f64,
+        exclude_outside: bool,
+        filter: impl Fn(f64) -> f64,
+    ) -> Vec<(usize, f64)> {
+        let last = axis.input as f64 - 1.0;
+        // Positions past those that the filter reaches from any position in the input.
+        let reach = (radius / scale).ceil().min(2.0 * axis.input as f64 + 2.0);
+        let first = x.floor() - reach + 1.0;
+        let mut taps: Vec<(usize, f64)> = (0..2 * reach as usize)
+            .map(|step| {
+                let at = first + step as f64;
+                let inside = (0.0..=last).contains(&at) || !exclude_outside;
+                let weight = if inside { filter((at - x).abs() * scale) } else { 0.0 };
+                (at.clamp(0.0, last) as usize, weight)
+            })
+            .collect();
+        if exclude_outside || scale < 1.0 {
+            let sum: f64 = taps.iter().map(|tap| tap.1).sum();
+            taps.iter_mut().for_each(|tap| tap.1 /= sum);
+        }
+        taps
     }
 }
 
@@ -196,7 +251,7 @@ impl NearestRounding {
 }
 
 /// Keys' cubic convolution kernel at distance `d`.
-fn keys(a: f64, d: f64) -> f64 {
+pub(crate) fn keys(a: f64, d: f64) -> f64 {
     if d <= 1.0 {
         ((a + 2.0) * d - (a + 3.0)) * d * d + 1.0
     } else if d < 2.0 {

@@ -22,6 +22,7 @@ Networks by name: {NETWORKS}
 Examples:
   depthwise convert model.onnx model.tflite
   depthwise convert model.tflite model.onnx --nchw
+  depthwise convert model.onnx model.tflite --ends nhwc-of-nchw
   depthwise convert mobilenet-v3-small v3.tflite --half
   depthwise convert text.onnx text.tflite --input-shape 1x3x48x320"))]
 pub(crate) struct Args {

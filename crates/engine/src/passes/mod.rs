@@ -227,6 +227,15 @@ pub fn specialize_reporting(
     Ok(types)
 }
 
+/// The number of dimensions of each output, where it is known.
+pub(crate) fn output_ranks(graph: &mut Graph) -> Vec<Option<usize>> {
+    let types = fixed_shapes(graph).and_then(|shapes| infer_types(graph, &shapes).ok());
+    let outputs = graph.outputs().to_vec();
+    let context = Context { types: types.as_ref(), left: &mut 0 };
+    let rewriter = Rewriter::new(graph, context);
+    outputs.into_iter().map(|id| rewriter.rank(id)).collect()
+}
+
 /// The shapes of the inputs, where none has a free extent.
 fn fixed_shapes(graph: &Graph) -> Option<Vec<Shape>> {
     graph.inputs().iter().map(|&id| graph.input_type(id)?.shape()).collect()

@@ -283,7 +283,9 @@ impl<'g> Rewriter<'g> {
             || node.inputs.iter().flatten().try_fold(0, |n, &v| Some(n.max(self.rank(v)?)));
         match &node.op {
             Op::Conv2d(_)
+            | Op::ConvTranspose2d(_)
             | Op::DepthwiseConv2d(_)
+            | Op::MaxPositions(_)
             | Op::Pool2d(_)
             | Op::QConv2d(_)
             | Op::QDepthwiseConv2d(_)
@@ -297,6 +299,7 @@ impl<'g> Rewriter<'g> {
             | Op::Concat(_)
             | Op::Dense(_)
             | Op::Dequantize(_)
+            | Op::GridSample(_)
             | Op::PRelu(_)
             | Op::Pad(_)
             | Op::QDense(_)
@@ -305,11 +308,14 @@ impl<'g> Rewriter<'g> {
             | Op::QSoftmax(_)
             | Op::Quantize(_)
             | Op::Resize(_)
+            | Op::ScatterElements(_)
+            | Op::ScatterNd(_)
             | Op::Slice(_)
             | Op::Softmax(_)
             | Op::Tile(_)
             | Op::Unary(_) => of(0).filter(|_| position == 0),
-            Op::Split(_) => of(0),
+            Op::Split(_) | Op::TopK(_) => of(0),
+            Op::GatherElements(_) => of(1),
             Op::Binary(_) | Op::QBinary(_) | Op::Select(_) => widest(),
             Op::Expand(_) => Some(of(0)?.max(list(1)?)),
             Op::Reshape(_) | Op::ConstantOfShape(_) => {

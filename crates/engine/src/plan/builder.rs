@@ -281,6 +281,12 @@ impl Builder<'_> {
         (self.new_buffer(view.rows().len()), view)
     }
 
+    /// A buffer for `i64` elements that only the steps of one node see.
+    pub(crate) fn temporary_words(&mut self, shape: Shape) -> (BufId, View) {
+        let view = View::dense(shape);
+        (self.new_buffer(view.rows().len() * size_of::<i64>()), view)
+    }
+
     /// Lets `id` be the same memory as `arg`, under its own shape.
     pub(crate) fn alias(&mut self, id: ValueId, buf: BufId, view: View) {
         self.places[id.index()] = Some(Place { buf, view });

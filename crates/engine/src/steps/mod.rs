@@ -6,6 +6,7 @@ mod dense;
 mod detections;
 mod elementwise;
 mod gradient;
+mod indexed;
 mod movement;
 mod pool;
 mod quantized;
@@ -43,7 +44,11 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
             movement::reshape(b, node)
         }
         Op::Gather(layer) => movement::gather(b, node, layer),
+        Op::GatherElements(layer) => indexed::gather_elements(b, node, layer),
+        Op::GatherNd(layer) => indexed::gather_nd(b, node, layer),
+        Op::GridSample(layer) => indexed::grid_sample(b, node, layer),
         Op::MatMul(_) => dense::matmul(b, node),
+        Op::MaxPositions(layer) => pool::max_positions(b, node, layer),
         Op::PRelu(_) => elementwise::prelu(b, node),
         Op::Pad(layer) => movement::pad(b, node, layer),
         Op::Pool2d(layer) => pool::pool(b, node, layer),
@@ -59,12 +64,15 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
         Op::Quantize(layer) => quantized::quantize(b, node, layer),
         Op::Reduce(layer) => reduce::reduce(b, node, layer),
         Op::Resize(layer) => resize::resize(b, node, layer),
+        Op::ScatterElements(layer) => indexed::scatter_elements(b, node, layer),
+        Op::ScatterNd(layer) => indexed::scatter_nd(b, node, layer),
         Op::Select(_) => elementwise::select(b, node),
         Op::Slice(layer) => movement::slice(b, node, layer),
         Op::Softmax(layer) => softmax::softmax(b, node, layer),
         Op::SpaceToDepth(layer) => movement::space_to_depth(b, node, layer),
         Op::Split(layer) => movement::split(b, node, layer),
         Op::Tile(_) => movement::tile(b, node),
+        Op::TopK(layer) => indexed::top_k(b, node, layer),
         Op::Transpose(layer) => movement::transpose(b, node, layer),
         Op::Unary(layer) => elementwise::unary(b, node, layer),
         Op::ActivateGrad(layer) => gradient::activate(b, node, layer),

@@ -11,7 +11,7 @@ use depthwise_layers::ir::{Node, ValueId};
 use depthwise_layers::{
     Cast, Concat, DepthToSpace, Gather, Pad, PadMode, Slice, SpaceToDepth, Split, Transpose,
 };
-use depthwise_tensor::{DType, Shape, Tensor};
+use depthwise_tensor::{DType, Shape};
 
 /// Reshape and its kin: the same memory under another shape where the rows stay rows, else a copy.
 pub(super) fn reshape(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> {
@@ -158,19 +158,7 @@ fn fill_value(
 
 pub(super) fn gather(b: &mut Builder<'_>, node: &Node, layer: &Gather) -> Result<(), LowerError> {
     let axis = axis(&b.shape(operand(node, 0)?), layer.axis)?;
-    let indices = operand(node, 1)?;
-    let indices = match b.constant(indices) {
-        // Constant indices may be of a narrower type than the kernel reads.
-        Some(tensor) => {
-            let wide = Tensor::from_slice(tensor.shape(), &tensor.to_i64())?;
-            Arg { operand: Operand::Const(wide.bytes().clone()), view: View::dense(*wide.shape()) }
-        }
-        None if b.ty(indices).dtype == DType::I64 => b.arg(indices)?,
-        None => {
-            let dtype = b.ty(indices).dtype;
-            return Err(LowerError::Unsupported(format!("indices of {dtype}")));
-        }
-    };
+    let indices = super::indexed::indices(b, operand(node, 1)?)?;
     let (x, size, out) = source(b, node)?;
     let op = GatherOp::new(size, x.view, axis, indices.view, out.1, b.threads())?;
     b.push(op, &[&x, &indices], &[out]);

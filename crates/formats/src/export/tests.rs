@@ -1,5 +1,7 @@
 //! Every layer written and read back; what the files say; what is refused.
 
+mod places;
+
 use super::*;
 use crate::tflite::wire;
 use depthwise_layers::ir::{Dim, InputType, ValueId, interpret};

@@ -57,6 +57,14 @@ impl Facts {
             poisoned: operands.iter().flatten().any(|facts| facts.poisoned),
         }
     }
+
+    /// Of one of the results, where they differ.
+    pub(super) fn of_result(self, op: &Op, output: usize) -> Facts {
+        match op {
+            Op::TopK(_) if output == 1 => Facts { dtype: Some(DType::I64), ..self },
+            _ => self,
+        }
+    }
 }
 
 fn result_dtype(op: &Op, of: &impl Fn(usize) -> Facts) -> Option<DType> {
@@ -72,7 +80,7 @@ fn result_dtype(op: &Op, of: &impl Fn(usize) -> Facts) -> Option<DType> {
         Op::Cast(cast) => Some(cast.to),
         Op::Quantize(quantize) => Some(quantize.dtype),
         Op::Dequantize(_) => Some(DType::F32),
-        Op::ShapeOf(_) | Op::ArgExtreme(_) => Some(DType::I64),
+        Op::ShapeOf(_) | Op::ArgExtreme(_) | Op::MaxPositions(_) => Some(DType::I64),
         Op::ConstantOfShape(fill) => Some(fill.value.dtype()),
         Op::Select(_) => of(1).dtype.or(of(2).dtype),
         _ => of(0).dtype,
@@ -98,6 +106,7 @@ fn result_rank(
     };
     match op {
         Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::DepthwiseConv2d(_) | Op::Pool2d(_) => Some(4),
+        Op::MaxPositions(_) => Some(4),
         Op::Flatten(_) => Some(2),
         Op::Range(_) | Op::ShapeOf(_) => Some(1),
         Op::Binary(_) | Op::Select(_) | Op::MatMul(_) => {
@@ -112,6 +121,11 @@ fn result_rank(
         Op::Squeeze(squeeze) => of(0).rank?.checked_sub(squeeze.axes.len()),
         Op::Unsqueeze(unsqueeze) => Some(of(0).rank? + unsqueeze.axes.len()),
         Op::Gather(_) => (of(0).rank? + of(1).rank?).checked_sub(1),
+        // The number of coordinates is an extent of the indices.
+        Op::GatherNd(gather) => {
+            let depth = *constants.get(1).copied().flatten()?.shape().last()?;
+            (of(0).rank? + of(1).rank?).checked_sub(depth.checked_add(1 + gather.batch_dims)?)
+        }
         Op::Reshape(_) => extents(1),
         Op::Expand(_) => Some(of(0).rank?.max(extents(1)?)),
         Op::ConstantOfShape(_) => extents(0),

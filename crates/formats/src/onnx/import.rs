@@ -246,7 +246,7 @@ impl<'m> Importer<'m> {
         let constants: Vec<Option<&Tensor>> =
             inputs.iter().map(|input| input.and_then(|id| self.graph.constant(id))).collect();
         let facts = Facts::of_results(&op, &operands, &constants);
-        self.facts.extend(std::iter::repeat_n(facts, outputs));
+        self.facts.extend((0..outputs).map(|output| facts.of_result(&op, output)));
         let computed = if outputs == 1 { self.compute(&op, inputs) } else { None };
         // A long name in each of many results could outgrow the file; they get the file's names.
         let name_of_result = if outputs == 1 { name } else { "" };

@@ -50,7 +50,7 @@ mod pad;
 mod permute;
 mod repeat;
 mod slice;
-mod strided;
+pub(crate) mod strided;
 #[cfg(test)]
 mod tests;
 mod transpose;

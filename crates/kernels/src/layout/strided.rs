@@ -69,7 +69,7 @@ impl Strided {
 /// - The piece lies in memory that is valid for elements of `element_bytes`, a size that
 ///   [`check_element`] accepts.
 /// - The operands do not overlap, and nobody else touches what is written.
-pub(super) unsafe fn copy_piece(
+pub(crate) unsafe fn copy_piece(
     element_bytes: usize,
     walk: &Walk<2>,
     piece: &Piece<2>,

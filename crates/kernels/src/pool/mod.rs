@@ -13,6 +13,7 @@
 //! NaN in a window gives NaN, of either kind. Lanes past the last channel hold anything.
 
 mod generic;
+mod positions;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,6 +24,8 @@ mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+
+pub use positions::MaxPositionsF32;
 
 use crate::isa::{Cpu, Isa};
 use crate::operator::{Io, KernelError, KernelInfo, Operator};

@@ -235,3 +235,42 @@ proptest! {
         check_layer(&layer, x, &ramp(&x));
     }
 }
+
+#[test]
+fn positions_match_the_reference() {
+    let x = Nhwc { n: 2, h: 7, w: 6, c: 3 };
+    let dims = [x.n, x.h, x.w, x.c];
+    // Ties, and some that are no numbers.
+    let values: Vec<f32> = (0..x.pixels() * x.c)
+        .map(|i| if i % 41 == 7 { f32::NAN } else { ((i * 7) % 5) as f32 - 2.0 })
+        .collect();
+    let tensor = Tensor::from_slice(&dims, &values).unwrap();
+    let pad = Pad2d { top: 1, left: 2, bottom: 1, right: 0 };
+    for (kernel, dilation, column_major) in [(3, 1, false), (2, 2, true), (1, 1, false)] {
+        let layer = depthwise_layers::MaxPositions {
+            kernel: Hw { h: kernel, w: 2 },
+            stride: Hw { h: 2, w: 1 },
+            dilation: Hw::square(dilation),
+            padding: depthwise_layers::Padding::Explicit(pad),
+            ceil_mode: true,
+            column_major,
+        };
+        let want = layer.reference(&[Some(&tensor)]).unwrap().remove(0);
+        let geometry = layer.geometry(Shape::new(&dims).unwrap()).unwrap();
+        let ld = padded_ld(x.c);
+        let mut input = vec![f32::NAN; x.pixels() * ld];
+        for (pixel, values) in input.chunks_exact_mut(ld).zip(values.chunks_exact(x.c)) {
+            pixel[..x.c].copy_from_slice(values);
+        }
+        let out = crate::layout::View::dense(*want.shape());
+        let op = MaxPositionsF32::new(geometry, column_major, ld, out, 3).unwrap();
+        let mut y = vec![i64::MIN; out.len()];
+        let outputs = &mut [bytemuck::cast_slice_mut(&mut y)];
+        let par = Par::new(2).unwrap();
+        crate::operator::run(&op, &[bytemuck::cast_slice(&input)], outputs, &par).unwrap();
+        assert_eq!(y, *want.to_i64(), "{layer:?}");
+        let flat = crate::layout::View::dense(Shape::new(&[out.len()]).unwrap());
+        assert!(MaxPositionsF32::new(geometry, column_major, ld, flat, 1).is_err());
+        assert!(MaxPositionsF32::new(geometry, column_major, x.c - 1, out, 1).is_err());
+    }
+}

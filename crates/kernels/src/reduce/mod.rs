@@ -27,9 +27,11 @@ mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod top;
 
 pub use arg::ArgF32;
 pub use functions::ReduceOp;
+pub use top::TopF32;
 
 use crate::eltwise::require;
 use crate::isa::{Cpu, Isa};

@@ -237,6 +237,45 @@ fn positions_of_extremes_with_ties_and_nan() {
     check_arg(&[1], 0, &[3.0], false, [0, 0]);
 }
 
+#[test]
+fn the_best_elements_come_in_order() {
+    // Ties, both zeros, infinities and NaN.
+    let values: Vec<f32> = (0..3 * 5 * 21)
+        .map(|i| match (i * 7) % 11 {
+            0 => f32::NAN,
+            1 => -0.0,
+            2 => f32::INFINITY,
+            n => n as f32 - 5.0,
+        })
+        .collect();
+    let dims = [3, 5, 21];
+    let tensor = Tensor::from_slice(&dims, &values).unwrap();
+    for (largest, axis, pads) in
+        [(true, 2, [1, 0]), (false, 2, [0, 1]), (true, 1, [2, 2]), (false, 0, [1, 1])]
+    {
+        for k in 0..=dims[axis] {
+            let layer = layers::TopK { axis: axis as i64, largest };
+            let count = Tensor::scalar(k as i64);
+            let want = layer.reference(&[Some(&tensor), Some(&count)]).unwrap();
+            let (input, out) = (view(&dims, pads[0]), view(want[0].shape(), pads[1]));
+            let positions = View::dense(out.shape);
+            let op = TopF32::new(largest, input, axis, out, positions, 2).unwrap();
+            let x = spread(&input, &values);
+            let (mut best, mut at) = (vec![9f32; out.len()], vec![-1i64; positions.len()]);
+            let outputs =
+                &mut [bytemuck::cast_slice_mut(&mut best), bytemuck::cast_slice_mut(&mut at)];
+            run(&op, &[bytemuck::cast_slice(&x)], outputs, &Par::new(2).unwrap()).unwrap();
+            assert_eq!(at, *want[1].to_i64(), "{k} along {axis}, largest {largest}");
+            let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&dense(&out, &best)), bits(&want[0].to_f32()));
+        }
+    }
+    let (x, y) = (view(&[2, 3], 0), view(&[2, 4], 0));
+    assert!(TopF32::new(true, x, 1, y, y, 1).is_err(), "more than there are");
+    assert!(TopF32::new(true, x, 2, x, x, 1).is_err(), "no such axis");
+    assert!(TopF32::new(true, x, 1, x, y, 1).is_err(), "another number of positions");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(
         if cfg!(target_arch = "aarch64") { 8 } else { 128 }

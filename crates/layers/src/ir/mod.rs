@@ -6,6 +6,7 @@
 
 mod cost;
 mod edit;
+mod ends;
 mod graph;
 mod infer;
 mod interp;

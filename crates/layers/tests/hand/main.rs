@@ -5,6 +5,7 @@ mod convolution;
 mod detections;
 mod elementwise;
 mod moving;
+mod places;
 mod quantized;
 mod reducing;
 mod refusing;

@@ -1,6 +1,7 @@
 use super::*;
 use depthwise_layers::{
-    Coordinates, NearestRounding, Pad, PadMode, Padding, Pool2d, PoolKind, Resize, ResizeMode,
+    Coordinates, MaxPositions, NearestRounding, Pad, PadMode, Padding, Pool2d, PoolKind, Resize,
+    ResizeMode,
 };
 use depthwise_tensor::{Hw, Pad2d};
 
@@ -58,6 +59,25 @@ fn maximum_pools_never_see_the_padding() {
     assert!(refusal(pool, &[&ramp(&[3, 3], 0.0)]).contains("Pool2d"));
 }
 
+#[test]
+fn positions_of_maxima_count_as_the_file_does() {
+    // Two channels: the largest of each in the lower right window and the upper left one.
+    let x = t(&[1, 2, 3, 2], &[9.0, 1.0, 2.0, 1.0, 2.0, 1.0, 3.0, 1.0, 9.0, 1.0, 4.0, 5.0]);
+    let of = |column_major| {
+        let layer = MaxPositions {
+            kernel: Hw::square(2),
+            stride: Hw::ONE,
+            dilation: Hw::ONE,
+            padding: Padding::Valid,
+            ceil_mode: false,
+            column_major,
+        };
+        run(layer, &[&x]).to_i64().into_owned()
+    };
+    assert_eq!(of(false), [0, 6, 4, 11]);
+    assert_eq!(of(true), [0, 6, 3, 11]);
+}
+
 fn line(resize: Resize, x: &[f32], size: i64) -> Vec<f32> {
     let y = run(resize, &[&t(&[x.len()], x), &ints(&[size])]);
     y.to_f32().into_owned()
@@ -104,6 +124,38 @@ fn nearest_rounds_halves_as_told() {
 }
 
 #[test]
+fn filters_stretch_over_what_shrinks() {
+    let x = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
+    let of = |mode, size| line(Resize { mode, coordinates: Coordinates::HalfPixel }, &x, size);
+    let linear = |exclude_outside| ResizeMode::LinearAntialias { exclude_outside };
+    // Halved, about 0.5 and 2.5: weights 1, 3, 3, 1 of eighths.
+    let half = of(linear(false), 4);
+    close(&half[..2], &[(0.0 * 4.0 + 3.0 + 2.0) / 8.0, (1.0 + 6.0 + 9.0 + 4.0) / 8.0]);
+    close(&of(linear(true), 4)[..1], &[(3.0 + 2.0) / 7.0]);
+    // Nothing is stretched where it grows.
+    assert_eq!(of(linear(false), 16), of(ResizeMode::Linear, 16));
+    let cubic = |exclude_outside| ResizeMode::Cubic { a: -0.5, exclude_outside };
+    let stretched = |exclude_outside| ResizeMode::CubicAntialias { a: -0.5, exclude_outside };
+    assert_eq!(of(stretched(true), 16), of(cubic(true), 16));
+    // A straight line stays one where no weight lies outside.
+    let long: Vec<f32> = (0..40).map(|i| i as f32).collect();
+    let layer = Resize { mode: stretched(false), coordinates: Coordinates::HalfPixel };
+    close(&line(layer, &long, 10)[4..6], &[17.5, 21.5]);
+}
+
+#[test]
+fn sizes_may_be_rounded_from_scales() {
+    let layer = Resize { mode: ResizeMode::Linear, coordinates: Coordinates::Asymmetric };
+    let (x, scale) = (ramp(&[4], 0.0), t(&[1], &[0.7]));
+    // 2.8, rounded up; positions 0, 1 / 0.7, 2 / 0.7.
+    let operands = [Some(&x), Some(&ints(&[3])), Some(&scale)];
+    let y = run_all(layer.clone(), &operands).remove(0);
+    close(&y.to_f32(), &[0.0, 1.0 / f64::from(0.7f32), 2.0 / f64::from(0.7f32)]);
+    let far = ints(&[5]);
+    assert!(infer(&layer.into(), &[Some(&x), Some(&far), Some(&scale)]).is_err());
+}
+
+#[test]
 fn scales_give_the_size_rounded_down() {
     let x = ramp(&[1, 2, 3, 1], 0.0);
     let scales = t(&[4], &[1.0, 1.5, 2.0, 1.0]);
@@ -118,7 +170,7 @@ fn scales_give_the_size_rounded_down() {
     let op = Op::from(layer.clone());
     let error = infer(&op, &[Some(&x), None, Some(&bad)]).unwrap_err().to_string();
     assert!(error.contains("scale 0 is not positive"), "{error}");
-    assert!(refusal(layer, &[&x]).contains("exactly one"));
+    assert!(refusal(layer, &[&x]).contains("sizes or scales"));
 }
 
 #[test]

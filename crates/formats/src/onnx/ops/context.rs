@@ -106,13 +106,13 @@ impl<'c, 'm> Context<'c, 'm> {
         self.importer.graph.constant(value)
     }
 
-    /// The extents of a value that is constant, or stands for constant integers.
+    /// The extents of a value that is constant, or made of a constant of another type.
     pub(super) fn weight_shape(&self, value: ValueId) -> Option<Shape> {
         let graph = &self.importer.graph;
         let stored = || {
             let node = graph.node(graph.producer(value)?);
-            let scaled = matches!(node.op, Op::Dequantize(_));
-            scaled.then(|| graph.constant(node.inputs[0]?)).flatten()
+            let is_typed = matches!(node.op, Op::Dequantize(_) | Op::Cast(_));
+            is_typed.then(|| graph.constant(node.inputs[0]?)).flatten()
         };
         self.tensor(value).or_else(stored).map(|tensor| *tensor.shape())
     }
@@ -140,8 +140,11 @@ impl<'c, 'm> Context<'c, 'm> {
         }
     }
 
-    /// The extents of a value that is an input of the network, where all are fixed.
+    /// The extents of a value that is a constant, or an input of the network, where all are fixed.
     pub(super) fn input_extents(&self, value: ValueId) -> Option<Vec<usize>> {
+        if let Some(tensor) = self.tensor(value) {
+            return Some(tensor.shape().to_vec());
+        }
         let declared = self.importer.graph.input_type(value)?;
         declared.shape().map(|shape| shape.to_vec()).filter(|_| !self.facts(value).poisoned)
     }

@@ -3,6 +3,7 @@
 mod activation;
 mod constant;
 mod context;
+mod einsum;
 mod elementary;
 mod indexing;
 mod linear;
@@ -10,6 +11,7 @@ mod masks;
 mod math;
 mod norm;
 mod picture;
+mod places;
 mod quantize;
 mod reduce;
 mod resize;
@@ -50,6 +52,7 @@ const fn row(op_type: &'static str, since: i64, convert: Convert) -> Row {
 const TABLES: &[&[Row]] = &[
     activation::ROWS,
     constant::ROWS,
+    einsum::ROWS,
     elementary::ROWS,
     indexing::ROWS,
     linear::ROWS,
@@ -57,11 +60,85 @@ const TABLES: &[&[Row]] = &[
     math::ROWS,
     norm::ROWS,
     picture::ROWS,
+    places::ROWS,
     quantize::ROWS,
     reduce::ROWS,
     resize::ROWS,
     shape::ROWS,
     transposed::ROWS,
+];
+
+/// Operators that are not converted for a reason of their own, and the reason.
+const REFUSED: &[(&[&str], &str)] = &[
+    (&["If", "Loop", "Scan"], "operators that hold graphs are not supported"),
+    (
+        &["Compress", "NonMaxSuppression", "NonZero", "Unique"],
+        "the size of its result depends on values, but all sizes are fixed before a run",
+    ),
+    (&["DeformConv"], "windows whose taps move with the data are not supported"),
+    (&["RoiAlign"], "windows that come with the data are not supported"),
+    (&["GRU", "LSTM", "RNN"], "recurrent layers are not supported"),
+    (
+        &[
+            "Attention",
+            "CausalConvWithState",
+            "LinearAttention",
+            "RotaryEmbedding",
+            "TensorScatter",
+        ],
+        "attention and the caches of language models are not supported",
+    ),
+    (
+        &["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"],
+        "losses are for training, which takes networks without them",
+    ),
+    (
+        &[
+            "Bernoulli",
+            "Multinomial",
+            "RandomNormal",
+            "RandomNormalLike",
+            "RandomUniform",
+            "RandomUniformLike",
+        ],
+        "random results are not supported",
+    ),
+    (
+        &["BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"],
+        "operations on bits are not supported",
+    ),
+    (
+        &["BlackmanWindow", "DFT", "HammingWindow", "HannWindow", "MelWeightMatrix", "STFT"],
+        "spectra are not supported; a network takes its features as inputs",
+    ),
+    (
+        &[
+            "ConcatFromSequence",
+            "Optional",
+            "OptionalGetElement",
+            "OptionalHasElement",
+            "SequenceAt",
+            "SequenceConstruct",
+            "SequenceEmpty",
+            "SequenceErase",
+            "SequenceInsert",
+            "SequenceLength",
+            "SequenceMap",
+            "SplitToSequence",
+        ],
+        "sequences and optional values are not supported",
+    ),
+    (
+        &[
+            "ImageDecoder",
+            "RegexFullMatch",
+            "StringConcat",
+            "StringNormalizer",
+            "StringSplit",
+            "TfIdfVectorizer",
+        ],
+        "texts and encoded pictures are not supported",
+    ),
 ];
 
 /// Names of all operators that are converted, those of ONNX Runtime's own domain last.
@@ -73,32 +150,34 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 /// The converter for an operator of a domain (empty: the standard one) at the version that the
 /// model asks for.
 pub(super) fn find(domain: &str, op_type: &str, version: Option<i64>) -> Result<Convert, Fail> {
-    let unsupported = |reason: String| Err(Fail::Unsupported(reason));
+    let unsupported = |reason: &str| Err(Fail::Unsupported(reason.to_owned()));
     if domain == MICROSOFT
         && let Some(row) = quantize::MICROSOFT.iter().find(|row| row.op_type == op_type)
     {
         return Ok(row.convert);
     }
     if !domain.is_empty() {
-        return unsupported(format!("no operators of the domain \"{domain}\" are supported"));
+        let reason = format!("no operators of the domain \"{domain}\" are supported");
+        return unsupported(&reason);
     }
     let rows = TABLES.iter().copied().flatten();
     let Some(row) = rows.into_iter().find(|row| row.op_type == op_type) else {
-        return unsupported(match op_type {
-            "If" | "Loop" | "Scan" => "operators that hold graphs are not supported".into(),
-            _ => "there is no such operator, or it is not supported".into(),
+        let refused = REFUSED.iter().find(|(names, _)| names.contains(&op_type));
+        return unsupported(match refused {
+            Some((_, reason)) => reason,
+            None => "there is no such operator, or it is not supported",
         });
     };
     match version {
-        None => unsupported("the model does not say which operator set it uses".into()),
+        None => unsupported("the model does not say which operator set it uses"),
         Some(version) if version < OLDEST => {
-            unsupported(format!("operator set {version} is too old; {OLDEST} is the oldest read"))
+            unsupported(&format!("operator set {version} is too old; {OLDEST} is the oldest read"))
         }
-        Some(version) if version < row.since => unsupported(format!(
+        Some(version) if version < row.since => unsupported(&format!(
             "it came with operator set {}, but the model uses {version}",
             row.since
         )),
-        Some(version) if version > row.until => unsupported(format!(
+        Some(version) if version > row.until => unsupported(&format!(
             "the model uses operator set {version}; {} is the newest in which it is known",
             row.until
         )),

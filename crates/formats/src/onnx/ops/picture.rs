@@ -7,10 +7,11 @@ use super::context::{Context, Fail, unsupported};
 use super::{Row, row, volume};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{
-    Activation, BinaryFn, Concat, Conv2d, Gather, Padding, Pool2d, PoolKind, Reduce, ReduceFn,
-    Reshape, ShapeOf, Squeeze, Unary, UnaryFn, Unsqueeze,
+    Activation, BinaryFn, Concat, ConstantOfShape, Conv2d, Gather, MaxPositions, Pad, PadMode,
+    Padding, Pool2d, PoolKind, Reduce, ReduceFn, Reshape, ScatterElements, ScatterFn, ShapeOf,
+    Squeeze, Unary, UnaryFn, Unsqueeze,
 };
-use depthwise_tensor::{Hw, Pad2d, Shape};
+use depthwise_tensor::{Hw, Pad2d, Shape, Tensor};
 
 pub(super) const ROWS: &[Row] = &[
     row("AveragePool", 7, average_pool),
@@ -20,6 +21,7 @@ pub(super) const ROWS: &[Row] = &[
     row("GlobalMaxPool", 7, |c| global_pool(c, ReduceFn::Max)),
     row("LpPool", 7, lp_pool),
     row("MaxPool", 7, max_pool),
+    row("MaxUnpool", 9, max_unpool),
     row("SpaceToDepth", 7, space_to_depth),
 ];
 
@@ -188,10 +190,71 @@ fn check_filters(
     Ok(())
 }
 
+/// The second result has the positions of the largest elements.
 fn max_pool(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
-    // The order of storage only concerns the positions, which are not supported.
-    c.ignore(&["storage_order"]);
-    pool(c, PoolKind::Max)
+    let column_major = c.flag("storage_order", false)?;
+    let mut results = pool(c, PoolKind::Max)?;
+    if !c.wants_output(1) {
+        return Ok(results);
+    }
+    let x = c.input(0)?;
+    let Some(kernel) = c.ints_attr("kernel_shape")?.filter(|kernel| kernel.len() < 3) else {
+        return unsupported("positions of the largest elements of windows over three axes");
+    };
+    let space = Space::of(kernel.len())?;
+    let Pool2d { kernel, stride, dilation, padding, ceil_mode, .. } =
+        windows(c, space, PoolKind::Max, &kernel)?;
+    let op = MaxPositions { kernel, stride, dilation, padding, ceil_mode, column_major };
+    let x = enter(c, space, "positions.nhwc", x);
+    let positions = c.add("positions", op, &[x]);
+    results.push(leave(c, space, positions));
+    Ok(results)
+}
+
+/// Elements put where a pool found them, in a result of zeros. Positions count the elements of a
+/// result of the size that the pool's input has; a larger one is padded at the ends.
+fn max_unpool(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let (x, positions, larger) = (c.input(0)?, c.input(1)?, c.optional(2));
+    let Some(kernel) = c.ints_attr("kernel_shape")? else {
+        return unsupported("its attribute \"kernel_shape\" is missing");
+    };
+    let axes = kernel.len();
+    let strides = c.ints_attr("strides")?.unwrap_or_else(|| vec![1; axes]);
+    let pads = c.ints_attr("pads")?.unwrap_or_else(|| vec![0; 2 * axes]);
+    let rank = c.rank(x)?;
+    if rank != axes + 2 || strides.len() != axes || pads.len() != 2 * axes {
+        return unsupported(format!("{rank} dimensions, strides {strides:?}, pads {pads:?}"));
+    }
+    // (extent - 1) * stride + kernel - pads, of batch and channels the extent itself.
+    let more = |axis: usize| {
+        let pads = pads[axis].saturating_add(pads[axes + axis]);
+        kernel[axis].saturating_sub(strides[axis]).saturating_sub(pads)
+    };
+    let more: Vec<i64> = [0, 0].into_iter().chain((0..axes).map(more)).collect();
+    let strides: Vec<i64> = [&[1, 1], &strides[..]].concat();
+    let extents = c.add("extents", ShapeOf { start: 0, end: None }, &[x]);
+    let (strides, more) = (c.ints("strides", &strides), c.ints("more", &more));
+    let extents = c.binary("extents.apart", BinaryFn::Mul, extents, strides);
+    let extents = c.binary("extents.whole", BinaryFn::Add, extents, more);
+    let dtype = c.dtype(x)?;
+    let zero = Tensor::zeros(dtype, Shape::new(&[1]).expect("one extent"));
+    let Ok(value) = zero else { return unsupported(format!("elements of {dtype}")) };
+    let zeros = c.add("zeros", ConstantOfShape { value }, &[extents]);
+    let all = c.ints("all", &[-1]);
+    let flat = |c: &mut Context<'_, '_>, role: &str, value| {
+        c.add(role, Reshape { allow_zero: false }, &[value, all])
+    };
+    let (zeros, updates) = (flat(c, "zeros.flat", zeros), flat(c, "flat", x));
+    let positions = flat(c, "positions.flat", positions);
+    let op = ScatterElements { axis: 0, function: ScatterFn::Replace };
+    let y = c.add("scattered", op, &[zeros, positions, updates]);
+    let y = c.add("unpooled", Reshape { allow_zero: false }, &[y, extents]);
+    let Some(larger) = larger else { return Ok(vec![y]) };
+    let larger = c.as_i64("larger", larger);
+    let ends = c.binary("ends", BinaryFn::Sub, larger, extents);
+    let begins = c.ints("begins", &vec![0; rank]);
+    let pads = c.add("pads", Concat { axis: 0 }, &[begins, ends]);
+    Ok(vec![c.add("", Pad { mode: PadMode::Constant }, &[y, pads])])
 }
 
 fn average_pool(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
@@ -242,7 +305,20 @@ fn pool_of(
         return volume::pool(c, role, kind, x, &kernel);
     }
     let space = Space::of(kernel.len())?;
-    let kernel = space.hw("kernel_shape", &kernel)?;
+    let op = windows(c, space, kind, &kernel)?;
+    let x = enter(c, space, "nhwc", x);
+    let y = c.add(role, op, &[x]);
+    Ok(vec![leave(c, space, y)])
+}
+
+/// A pool over one or two axes with the attributes of the node.
+fn windows(
+    c: &mut Context<'_, '_>,
+    space: Space,
+    kind: PoolKind,
+    kernel: &[i64],
+) -> Result<Pool2d, Fail> {
+    let kernel = space.hw("kernel_shape", kernel)?;
     let Window { stride, dilation, padding, .. } = window(c, space)?;
     let ceil_mode = c.flag("ceil_mode", false)?;
     let (padding, ceil_mode) = match padding {
@@ -251,9 +327,7 @@ fn pool_of(
         Padding::Valid => (Padding::Explicit(Pad2d::ZERO), ceil_mode),
         Padding::Explicit(_) => (padding, ceil_mode),
     };
-    let x = enter(c, space, "nhwc", x);
-    let y = c.add(role, Pool2d { kind, kernel, stride, dilation, padding, ceil_mode }, &[x]);
-    Ok(vec![leave(c, space, y)])
+    Ok(Pool2d { kind, kernel, stride, dilation, padding, ceil_mode })
 }
 
 fn global_pool(c: &mut Context<'_, '_>, function: ReduceFn) -> Result<Vec<ValueId>, Fail> {

@@ -28,7 +28,7 @@ fn resize(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         let scales = c.input(1)?;
         return simple(c, x, scales);
     }
-    c.only("antialias", 0)?;
+    let antialias = c.flag("antialias", false)?;
     let largest = match c.text_or("keep_aspect_ratio_policy", "stretch")?.as_str() {
         "stretch" => None,
         "not_larger" => Some(false),
@@ -45,19 +45,17 @@ fn resize(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     };
     // The value outside the picture, which only crops can reach.
     c.ignore(&["extrapolation_value"]);
-    let mode = mode(c)?;
+    let mode = mode(c, antialias)?;
     let axes = c.ints_attr("axes")?;
     let (scales, sizes) = (given(c, 2), given(c, 3));
-    let (sizes, scales) = match (sizes, scales) {
-        (Some(sizes), _) => {
-            let sizes = match largest {
-                None => sizes,
-                Some(largest) => in_proportion(c, x, axes.as_deref(), largest)?,
-            };
-            (Some(all_sizes(c, x, sizes, axes)?), None)
+    let (sizes, scales) = match (sizes, scales, largest) {
+        (Some(_), _, Some(largest)) => {
+            let (sizes, scales) = in_proportion(c, x, axes.as_deref(), largest)?;
+            (Some(sizes), Some(scales))
         }
-        (None, Some(scales)) => (None, Some(all_scales(c, x, scales, axes)?)),
-        (None, None) => return unsupported("neither sizes nor scales are given"),
+        (Some(sizes), _, None) => (Some(all_sizes(c, x, sizes, axes)?), None),
+        (None, Some(scales), _) => (None, Some(all_scales(c, x, scales, axes)?)),
+        (None, None, _) => return unsupported("neither sizes nor scales are given"),
     };
     Ok(c.add_many("", Resize { mode, coordinates }, &[Some(x), sizes, scales], 1))
 }
@@ -67,7 +65,7 @@ fn given(c: &Context<'_, '_>, index: usize) -> Option<ValueId> {
     c.optional(index).filter(|&value| c.tensor(value).is_none_or(|tensor| tensor.elements() > 0))
 }
 
-fn mode(c: &mut Context<'_, '_>) -> Result<ResizeMode, Fail> {
+fn mode(c: &mut Context<'_, '_>, antialias: bool) -> Result<ResizeMode, Fail> {
     let rounding = match c.text_or("nearest_mode", "round_prefer_floor")?.as_str() {
         "round_prefer_floor" => NearestRounding::RoundPreferFloor,
         "round_prefer_ceil" => NearestRounding::RoundPreferCeil,
@@ -79,6 +77,8 @@ fn mode(c: &mut Context<'_, '_>) -> Result<ResizeMode, Fail> {
     let exclude_outside = c.flag("exclude_outside", false)?;
     match c.text_or("mode", "nearest")?.as_str() {
         "nearest" => Ok(ResizeMode::Nearest(rounding)),
+        "linear" if antialias => Ok(ResizeMode::LinearAntialias { exclude_outside }),
+        "cubic" if antialias => Ok(ResizeMode::CubicAntialias { a, exclude_outside }),
         "linear" if exclude_outside => unsupported("exclude_outside with mode = linear"),
         "linear" => Ok(ResizeMode::Linear),
         "cubic" => Ok(ResizeMode::Cubic { a, exclude_outside }),
@@ -149,15 +149,14 @@ fn all_scales(
     Ok(c.constant("scales", tensor))
 }
 
-/// The sizes of operand 3 with the proportions of `x`: by the largest of their scales or the
-/// smallest. A size that this does not make whole would be rounded, and then positions map by
-/// another scale than that of the sizes.
+/// Sizes and scales of every axis, by the largest of the scales that operand 3 asks for, or the
+/// smallest: all axes share it, and sizes are rounded to it.
 fn in_proportion(
     c: &mut Context<'_, '_>,
     x: ValueId,
     axes: Option<&[i64]>,
     largest: bool,
-) -> Result<ValueId, Fail> {
+) -> Result<(ValueId, ValueId), Fail> {
     let (Some(sizes), Some(extents)) = (c.constant_ints(3, "sizes")?, c.input_extents(x)) else {
         return unsupported("keep_aspect_ratio_policy for extents that are not known");
     };
@@ -165,15 +164,20 @@ fn in_proportion(
         Some(axes) => positions(axes, extents.len())?,
         None => (0..extents.len()).collect(),
     };
-    let extents: Vec<f64> = axes.iter().map(|&axis| extents[axis] as f64).collect();
-    let scales = sizes.iter().zip(&extents).map(|(&size, extent)| size as f64 / extent);
-    let scale = scales.reduce(if largest { f64::max } else { f64::min }).unwrap_or(1.0);
-    let exact: Vec<f64> = extents.iter().map(|extent| extent * scale).collect();
-    if sizes.len() != axes.len() || exact.iter().any(|size| (size - size.round()).abs() > 1e-6) {
-        return unsupported(format!("keep_aspect_ratio_policy with sizes {exact:?}"));
+    if sizes.len() != axes.len() || axes.iter().any(|&axis| extents[axis] == 0) {
+        return unsupported(format!("keep_aspect_ratio_policy with {sizes:?} for {extents:?}"));
     }
-    let whole: Vec<i64> = exact.iter().map(|size| size.round() as i64).collect();
-    Ok(c.ints("sizes", &whole))
+    let ratio = |(&size, &axis): (&i64, &usize)| size as f32 / extents[axis] as f32;
+    let ratios = sizes.iter().zip(&axes).map(ratio);
+    let scale = ratios.reduce(if largest { f32::max } else { f32::min }).unwrap_or(1.0);
+    let mut scales = vec![1f32; extents.len()];
+    let mut all: Vec<i64> = extents.iter().map(|&extent| extent as i64).collect();
+    for &axis in &axes {
+        scales[axis] = scale;
+        all[axis] = (scale * extents[axis] as f32).round() as i64;
+    }
+    let scales = Tensor::from_vec(&[scales.len()], scales).expect("one extent fits its list");
+    Ok((c.ints("sizes", &all), c.constant("scales", scales)))
 }
 
 /// Sizes of every axis, where the file gives those of some: the others keep theirs.

@@ -4,7 +4,7 @@ use super::context::{Context, Fail, unsupported};
 use super::picture::{Space, enter, leave};
 use super::{Row, row};
 use depthwise_layers::ir::ValueId;
-use depthwise_layers::{Activation, ConvTranspose2d};
+use depthwise_layers::{Activation, ConvTranspose2d, Reshape};
 use depthwise_tensor::{Hw, Pad2d, Tensor};
 
 pub(super) const ROWS: &[Row] = &[row("ConvTranspose", 7, conv_transpose)];
@@ -14,22 +14,20 @@ type Ends = (usize, usize, usize);
 
 fn conv_transpose(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let (x, w, b) = (c.input(0)?, c.input(1)?, c.optional(2));
-    let Some(weights) = c.tensor(w).cloned() else {
+    // Of weights that follow from constants, as those in half precision do, the extents are enough.
+    let Some(shape) = c.weight_shape(w) else {
         return match c.facts(w).poisoned {
             true => Err(Fail::Poisoned),
             false => unsupported("its weights are not constant"),
         };
     };
-    let taps = weights.shape().get(2..).unwrap_or_default().to_vec();
+    let taps = shape.get(2..).unwrap_or_default().to_vec();
     let space = Space::of(taps.len())?;
     let as_list = |taps: &[usize]| taps.iter().map(|&n| n as i64).collect::<Vec<_>>();
     if let Some(kernel) = c.ints_attr("kernel_shape")?
         && kernel != as_list(&taps)
     {
-        return unsupported(format!(
-            "filters {} do not fit kernel_shape {kernel:?}",
-            weights.shape()
-        ));
+        return unsupported(format!("filters {shape} do not fit kernel_shape {kernel:?}"));
     }
     let kernel = space.hw("kernel", &as_list(&taps))?;
     let mut pair = |name: &str| match c.ints_attr(name)? {
@@ -55,8 +53,16 @@ fn conv_transpose(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         activation: Activation::Identity,
     };
     let x = enter(c, space, "nhwc", x);
-    let w = filters(&weights, groups, kernel)?;
-    let w = c.constant("ohwi", w);
+    if !shape[0].is_multiple_of(groups) {
+        return unsupported(format!("group {groups} does not divide {} channels", shape[0]));
+    }
+    let w = match c.tensor(w).cloned() {
+        Some(weights) => {
+            let w = filters(&weights, groups, kernel)?;
+            c.constant("ohwi", w)
+        }
+        None => turned_filters(c, w, groups, &shape, kernel),
+    };
     let y = c.add_many("", op, &[Some(x), Some(w), b], 1)[0];
     Ok(vec![leave(c, space, y)])
 }
@@ -65,9 +71,6 @@ fn conv_transpose(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
 fn filters(weights: &Tensor, groups: usize, kernel: Hw) -> Result<Tensor, Fail> {
     let shape = weights.shape();
     let (ic, per_group) = (shape[0], shape[1]);
-    if !ic.is_multiple_of(groups) {
-        return unsupported(format!("group {groups} does not divide {ic} channels"));
-    }
     let depth = ic / groups;
     let taps = kernel.h * kernel.w;
     let from = weights.to_f32();
@@ -82,6 +85,23 @@ fn filters(weights: &Tensor, groups: usize, kernel: Hw) -> Result<Tensor, Fail> 
     }
     let dims = [groups * per_group, kernel.h, kernel.w, depth];
     Tensor::from_vec(&dims, to).map_err(|error| Fail::Unsupported(error.to_string()))
+}
+
+/// As [`filters`], by operations on weights that are not constant yet.
+fn turned_filters(
+    c: &mut Context<'_, '_>,
+    w: ValueId,
+    groups: usize,
+    shape: &[usize],
+    kernel: Hw,
+) -> ValueId {
+    let (depth, per_group) = (shape[0] / groups, shape[1]);
+    let extents = |dims: &[usize]| dims.iter().map(|&n| n as i64).collect::<Vec<_>>();
+    let split = c.ints("split", &extents(&[groups, depth, per_group, kernel.h, kernel.w]));
+    let w = c.add("groups", Reshape { allow_zero: true }, &[w, split]);
+    let w = c.transpose("ohwi.groups", w, &[0, 2, 3, 4, 1]);
+    let whole = c.ints("whole", &extents(&[groups * per_group, kernel.h, kernel.w, depth]));
+    c.add("ohwi", Reshape { allow_zero: true }, &[w, whole])
 }
 
 /// The ends of rows and columns. With SAME the result has `stride` times the extent; a given shape
@@ -114,7 +134,13 @@ fn ends(
                     return unsupported("output_shape of an input whose extents are not known");
                 };
                 let size = target.get(target.len() - axes + axis).copied().unwrap_or(0);
-                stride.saturating_mul(extent as i64 - 1) + added + reach - size
+                let natural = stride.saturating_mul(extent as i64 - 1).saturating_add(reach);
+                // A larger result ends in elements that no tap reaches.
+                if natural.saturating_add(added) < size {
+                    all[first + axis] = resolved(0, 0, size.saturating_sub(natural))?;
+                    continue;
+                }
+                natural.saturating_add(added).saturating_sub(size)
             }
             (None, "SAME_UPPER" | "SAME_LOWER") => added + reach - stride,
             (None, "NOTSET" | "VALID" | "") => 0,

@@ -63,7 +63,12 @@ fn c28_every_unsupported_node_is_listed() {
         node("MyOp", &["x"], &["a"], vec![]),
         node("Relu", &["a"], &["b"], vec![]),
         node("Swish", &["b"], &["c"], vec![]),
-        node("Resize", &["c", "", "scales"], &["d"], vec![("antialias", int(1))]),
+        node(
+            "Resize",
+            &["c", "", "scales"],
+            &["d"],
+            vec![("exclude_outside", int(1)), ("mode", text("linear"))],
+        ),
         node("ReduceMean", &["a"], &["e"], vec![("axes", ints(&[1]))]),
         node("Add", &["d", "e"], &["y"], vec![]),
     ];
@@ -77,7 +82,7 @@ fn c28_every_unsupported_node_is_listed() {
     let want =
         [("MyOp_0", "MyOp", "com.example"), ("act", "Swish", ""), ("Resize_3", "Resize", "")];
     assert_eq!(listed, want);
-    for (node, reason) in nodes.iter().zip(["com.example", "operator set 24", "antialias"]) {
+    for (node, reason) in nodes.iter().zip(["com.example", "operator set 24", "exclude_outside"]) {
         assert!(node.reason.contains(reason), "{node}");
     }
     let message = error(&model).to_string();

@@ -427,11 +427,14 @@ fn layer_and_instance_normalization() {
 
 #[test]
 fn results_that_are_not_computed_are_refused() {
-    let attributes = || vec![("kernel_shape", ints(&[2, 2]))];
-    let pool = node("MaxPool", &["x"], &["y", "positions"], attributes());
+    let attributes = |n: usize| vec![("kernel_shape", ints(&vec![2; n]))];
+    let pool = node("MaxPool", &["x"], &["y", "positions"], attributes(3));
+    let nodes = refused(&model(12, &[1, 1, 2, 2, 2], vec![pool], vec![]));
+    assert!(nodes[0].reason.contains("positions"), "{}", nodes[0]);
+    let pool = node("AveragePool", &["x"], &["y", "more"], attributes(2));
     let nodes = refused(&model(12, &[1, 1, 2, 2], vec![pool], vec![]));
     assert!(nodes[0].reason.contains("output number 1"), "{}", nodes[0]);
-    let pool = node("MaxPool", &["x"], &["y", ""], attributes());
+    let pool = node("MaxPool", &["x"], &["y", ""], attributes(2));
     assert_close(&run_node(12, pool, vec![], &ramp(&[1, 1, 2, 2], 0.0)), &[3.]);
     let dropout = node("Dropout", &["x"], &["y"], vec![("ratio", float(0.5))]);
     assert_close(&run_node(10, dropout, vec![], &value(&[1], &[3.])), &[3.]);

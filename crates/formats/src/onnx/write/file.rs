@@ -2,7 +2,8 @@
 
 use super::values::{Form, TO_NHWC, Writer};
 use super::{
-    NodeOut, activation, arithmetic, convolution, moving, number, picture, quantize, reduce, shape,
+    NodeOut, activation, arithmetic, convolution, moving, number, picture, places, quantize,
+    reduce, shape,
 };
 use crate::export::{Encoded, Known, SaveError, SaveFormat, SaveOptions, UnsupportedLayer};
 use crate::onnx::wire::Tensor as WireTensor;
@@ -74,7 +75,11 @@ fn write(w: &mut Writer<'_>, node: &depthwise_layers::ir::Node) -> Result<(), su
         Op::Expand(_) => shape::with_operands(w, node, "Expand"),
         Op::Flatten(op) => shape::flatten(w, node, op),
         Op::Gather(op) => moving::gather(w, node, op),
+        Op::GatherElements(op) => places::gather_elements(w, node, op),
+        Op::GatherNd(op) => places::gather_nd(w, node, op),
+        Op::GridSample(op) => places::grid_sample(w, node, op),
         Op::MatMul(_) => shape::with_operands(w, node, "MatMul"),
+        Op::MaxPositions(op) => picture::max_positions(w, node, op),
         Op::PRelu(_) => arithmetic::prelu(w, node),
         Op::Pad(op) => moving::pad(w, node, op),
         Op::Pool2d(op) => picture::pool2d(w, node, op),
@@ -83,6 +88,8 @@ fn write(w: &mut Writer<'_>, node: &depthwise_layers::ir::Node) -> Result<(), su
         Op::Reduce(op) => reduce::reduce(w, node, op),
         Op::Reshape(op) => shape::reshape(w, node, op),
         Op::Resize(op) => picture::resize(w, node, op),
+        Op::ScatterElements(op) => places::scatter_elements(w, node, op),
+        Op::ScatterNd(op) => places::scatter_nd(w, node, op),
         Op::Select(_) => arithmetic::select(w, node),
         Op::ShapeOf(op) => shape::shape_of(w, node, op),
         Op::Slice(_) => moving::slice(w, node),
@@ -91,6 +98,7 @@ fn write(w: &mut Writer<'_>, node: &depthwise_layers::ir::Node) -> Result<(), su
         Op::Split(op) => moving::split(w, node, op),
         Op::Squeeze(op) => shape::squeeze(w, node, &op.axes),
         Op::Tile(_) => shape::with_operands(w, node, "Tile"),
+        Op::TopK(op) => places::top_k(w, node, op),
         Op::Transpose(op) => moving::transpose(w, node, op),
         Op::Unary(op) => arithmetic::unary(w, node, op),
         Op::Unsqueeze(op) => shape::unsqueeze(w, node, &op.axes),

@@ -12,6 +12,7 @@ mod convolution;
 mod file;
 mod moving;
 mod picture;
+mod places;
 mod quantize;
 mod reduce;
 mod shape;

@@ -6,7 +6,8 @@ use super::values::{Form, TO_NCHW, Writer, operand, optional};
 use super::{Attr, Refused, refuse};
 use depthwise_layers::ir::{Node, ValueId};
 use depthwise_layers::{
-    Coordinates, DepthToSpace, NearestRounding, Pool2d, PoolKind, Resize, ResizeMode, SpaceToDepth,
+    Coordinates, DepthToSpace, MaxPositions, NearestRounding, Pool2d, PoolKind, Resize, ResizeMode,
+    SpaceToDepth,
 };
 use depthwise_tensor::{Hw, Tensor};
 
@@ -29,6 +30,25 @@ pub(super) fn pool2d(w: &mut Writer<'_>, node: &Node, op: &Pool2d) -> Result<(),
     };
     let inputs = vec![w.get(x, Form::Nchw)?];
     w.result(node.outputs[0], Form::Nchw, op_type, inputs, attributes);
+    Ok(())
+}
+
+/// A MaxPool of which only the second result is used.
+pub(super) fn max_positions(
+    w: &mut Writer<'_>,
+    node: &Node,
+    op: &MaxPositions,
+) -> Result<(), Refused> {
+    let (x, y) = (operand(node, 0)?, node.outputs[0]);
+    let (kernel, stride, dilation, padding) = (op.kernel, op.stride, op.dilation, op.padding);
+    let window = Window { kernel, stride, dilation, padding };
+    let mut attributes = window.attributes(w, x)?;
+    attributes.push(("ceil_mode", Attr::Int(op.ceil_mode.into())));
+    attributes.push(("storage_order", Attr::Int(op.column_major.into())));
+    let inputs = vec![w.get(x, Form::Nchw)?];
+    let (unused, name) = (w.fresh("unused"), w.name_of_result(y, Form::Nchw));
+    w.push("MaxPool", inputs, vec![unused, name.clone()], attributes);
+    w.alias(y, Form::Nchw, name);
     Ok(())
 }
 
@@ -81,7 +101,18 @@ pub(super) fn resize(w: &mut Writer<'_>, node: &Node, op: &Resize) -> Result<(),
     match (sizes, scales) {
         (_, Some(scales)) => {
             let Some(tensor) = w.tensor(scales) else { return refuse("scales that are not known") };
-            let list = ordered(form, &tensor.to_f32());
+            let list = tensor.to_f32().into_owned();
+            if let Some(sizes) = sizes {
+                let sizes = w.ints(sizes);
+                let extents = w.known.ty(x).shape;
+                let implied = op
+                    .resolve(&extents, None, Some(&list))
+                    .map(|axes| axes.iter().map(|axis| axis.output as i64).collect::<Vec<_>>());
+                if sizes.is_none() || implied.ok() != sizes {
+                    return refuse("sizes that do not follow from the scales");
+                }
+            }
+            let list = ordered(form, &list);
             let tensor = Tensor::from_vec(&[list.len()], list);
             let tensor = tensor.map_err(|error| Refused(error.to_string()))?;
             inputs.push(w.constant("scales", tensor));
@@ -132,12 +163,22 @@ fn attributes(op: &Resize) -> Result<Vec<(&'static str, Attr)>, Refused> {
             attributes.push(("nearest_mode", Attr::Text(rounding)));
         }
         ResizeMode::Linear => attributes.push(("mode", Attr::Text("linear"))),
-        ResizeMode::Cubic { a, exclude_outside } => {
+        ResizeMode::Cubic { a, exclude_outside }
+        | ResizeMode::CubicAntialias { a, exclude_outside } => {
             attributes.push(("mode", Attr::Text("cubic")));
             attributes.push(("cubic_coeff_a", Attr::Float(a)));
             attributes.push(("exclude_outside", Attr::Int(exclude_outside.into())));
         }
+        ResizeMode::LinearAntialias { exclude_outside } => {
+            attributes.push(("mode", Attr::Text("linear")));
+            attributes.push(("exclude_outside", Attr::Int(exclude_outside.into())));
+        }
         other => return refuse(format!("the interpolation {other:?} has no form in ONNX")),
+    }
+    let stretched =
+        matches!(op.mode, ResizeMode::LinearAntialias { .. } | ResizeMode::CubicAntialias { .. });
+    if stretched {
+        attributes.push(("antialias", Attr::Int(1)));
     }
     Ok(attributes)
 }

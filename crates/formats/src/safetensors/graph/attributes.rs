@@ -283,6 +283,13 @@ impl Attribute for ResizeMode {
             ResizeMode::Cubic { a, exclude_outside } => {
                 tagged("cubic", Value::Array(vec![a.write()?, exclude_outside.write()?]))
             }
+            ResizeMode::LinearAntialias { exclude_outside } => {
+                tagged("linear-antialias", exclude_outside.write()?)
+            }
+            ResizeMode::CubicAntialias { a, exclude_outside } => {
+                let list = Value::Array(vec![a.write()?, exclude_outside.write()?]);
+                tagged("cubic-antialias", list)
+            }
             _ => return None,
         })
     }
@@ -291,10 +298,16 @@ impl Attribute for ResizeMode {
         match untagged(value)? {
             ("linear", Value::Null) => Some(ResizeMode::Linear),
             ("nearest", rounding) => Attribute::read(rounding).map(ResizeMode::Nearest),
-            ("cubic", list) => {
+            ("linear-antialias", exclude_outside) => Some(ResizeMode::LinearAntialias {
+                exclude_outside: Attribute::read(exclude_outside)?,
+            }),
+            (name @ ("cubic" | "cubic-antialias"), list) => {
                 let [a, exclude_outside] = &list.as_array()?[..] else { return None };
                 let (a, exclude_outside) = (Attribute::read(a)?, Attribute::read(exclude_outside)?);
-                Some(ResizeMode::Cubic { a, exclude_outside })
+                Some(match name {
+                    "cubic" => ResizeMode::Cubic { a, exclude_outside },
+                    _ => ResizeMode::CubicAntialias { a, exclude_outside },
+                })
             }
             _ => None,
         }
@@ -334,5 +347,69 @@ impl Attribute for Tensor {
         let bytes: Option<Vec<u8>> = bytes.map(|byte| u8::try_from(byte.as_u64()?).ok()).collect();
         let tensor = Tensor::new(dtype, Shape::new(&dims).ok()?, bytes?.into()).ok()?;
         (tensor.elements() == 1).then_some(tensor)
+    }
+}
+
+impl Attribute for ScatterFn {
+    fn write(&self) -> Option<Value> {
+        Some(match self {
+            ScatterFn::Replace => "replace".into(),
+            ScatterFn::Add => "add".into(),
+            ScatterFn::Mul => "mul".into(),
+            ScatterFn::Max => "max".into(),
+            ScatterFn::Min => "min".into(),
+            _ => return None,
+        })
+    }
+
+    fn read(value: &Value) -> Option<ScatterFn> {
+        match value.as_str()? {
+            "replace" => Some(ScatterFn::Replace),
+            "add" => Some(ScatterFn::Add),
+            "mul" => Some(ScatterFn::Mul),
+            "max" => Some(ScatterFn::Max),
+            "min" => Some(ScatterFn::Min),
+            _ => None,
+        }
+    }
+}
+
+impl Attribute for SampleMode {
+    fn write(&self) -> Option<Value> {
+        Some(match self {
+            SampleMode::Nearest => "nearest".into(),
+            SampleMode::Linear => "linear".into(),
+            SampleMode::Cubic => "cubic".into(),
+            _ => return None,
+        })
+    }
+
+    fn read(value: &Value) -> Option<SampleMode> {
+        match value.as_str()? {
+            "nearest" => Some(SampleMode::Nearest),
+            "linear" => Some(SampleMode::Linear),
+            "cubic" => Some(SampleMode::Cubic),
+            _ => None,
+        }
+    }
+}
+
+impl Attribute for Outside {
+    fn write(&self) -> Option<Value> {
+        Some(match self {
+            Outside::Zeros => "zeros".into(),
+            Outside::Border => "border".into(),
+            Outside::Reflection => "reflection".into(),
+            _ => return None,
+        })
+    }
+
+    fn read(value: &Value) -> Option<Outside> {
+        match value.as_str()? {
+            "zeros" => Some(Outside::Zeros),
+            "border" => Some(Outside::Border),
+            "reflection" => Some(Outside::Reflection),
+            _ => None,
+        }
     }
 }

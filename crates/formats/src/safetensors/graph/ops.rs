@@ -61,7 +61,11 @@ layers! {
     Expand {}
     Flatten { axis }
     Gather { axis }
+    GatherElements { axis }
+    GatherNd { batch_dims }
+    GridSample { mode, outside, align_corners }
     MatMul {}
+    MaxPositions { kernel, stride, dilation, padding, ceil_mode, column_major }
     PRelu {}
     Pad { mode }
     Pool2d { kind, kernel, stride, dilation, padding, ceil_mode }
@@ -70,6 +74,8 @@ layers! {
     Reduce { function, axes, keep_dims }
     Reshape { allow_zero }
     Resize { mode, coordinates }
+    ScatterElements { axis, function }
+    ScatterNd { function }
     Select {}
     ShapeOf { start, end }
     Slice {}
@@ -78,6 +84,7 @@ layers! {
     Split { axis, parts }
     Squeeze { axes }
     Tile {}
+    TopK { axis, largest }
     Transpose { perm }
     Unary { function }
     Unsqueeze { axes }

@@ -67,7 +67,20 @@ fn every_layer() -> Vec<Op> {
         Expand.into(),
         Flatten { axis: i64::MIN }.into(),
         Gather { axis: 1 }.into(),
+        GatherElements { axis: -1 }.into(),
+        GatherNd { batch_dims: 2 }.into(),
+        GridSample { mode: SampleMode::Cubic, outside: Outside::Border, align_corners: true }
+            .into(),
         MatMul.into(),
+        MaxPositions {
+            kernel: hw,
+            stride: hw,
+            dilation: Hw::ONE,
+            padding: Padding::Same,
+            ceil_mode: false,
+            column_major: true,
+        }
+        .into(),
         PRelu.into(),
         Pad { mode: PadMode::Wrap }.into(),
         Pool2d {
@@ -88,6 +101,18 @@ fn every_layer() -> Vec<Op> {
             coordinates: Coordinates::HalfPixelSymmetric,
         }
         .into(),
+        Resize {
+            mode: ResizeMode::LinearAntialias { exclude_outside: true },
+            coordinates: Coordinates::HalfPixel,
+        }
+        .into(),
+        Resize {
+            mode: ResizeMode::CubicAntialias { a: -0.5, exclude_outside: false },
+            coordinates: Coordinates::HalfPixel,
+        }
+        .into(),
+        ScatterElements { axis: 1, function: ScatterFn::Max }.into(),
+        ScatterNd { function: ScatterFn::Replace }.into(),
         Select.into(),
         ShapeOf { start: -2, end: Some(7) }.into(),
         Slice.into(),
@@ -96,6 +121,7 @@ fn every_layer() -> Vec<Op> {
         Split { axis: 0, parts: SplitParts::Sizes(vec![1, 2]) }.into(),
         Squeeze { axes: vec![] }.into(),
         Tile.into(),
+        TopK { axis: 1, largest: false }.into(),
         Transpose { perm: vec![1, 0] }.into(),
         Unary { function: UnaryFn::Rsqrt }.into(),
         Unsqueeze { axes: vec![-1] }.into(),

@@ -4,14 +4,18 @@ use super::context::{Context, Fail, unsupported};
 use super::{Row, row};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{
-    Concat, Gather, Pad, PadMode, Slice, Split, SplitParts, Squeeze, Unsqueeze,
+    Concat, ConstantOfShape, Gather, GatherNd, Pad, PadMode, ScatterFn, ScatterNd, Slice, Split,
+    SplitParts, Squeeze, TopK, Unsqueeze,
 };
-use depthwise_tensor::DType;
+use depthwise_tensor::{DType, Shape, Tensor};
 
 pub(super) const ROWS: &[Row] = &[
     row(2, "CONCATENATION", concatenation),
     row(34, "PAD", |c| pad(c, PadMode::Constant)),
     row(36, "GATHER", gather),
+    row(48, "TOPK_V2", top_k),
+    row(107, "GATHER_ND", gather_nd),
+    row(122, "SCATTER_ND", scatter_nd),
     row(45, "STRIDED_SLICE", strided_slice),
     row(49, "SPLIT", split),
     row(60, "PADV2", |c| pad(c, PadMode::Constant)),
@@ -65,6 +69,39 @@ fn gather(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let axis = c.i32(0, 0)?.into();
     let indices = c.as_dtype("indices", indices, DType::I64)?;
     Ok(vec![c.add("", Gather { axis }, &[x, indices])?])
+}
+
+fn gather_nd(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let (x, indices) = (c.input(0)?, c.input(1)?);
+    let indices = c.as_dtype("indices", indices, DType::I64)?;
+    Ok(vec![c.add("", GatherNd { batch_dims: 0 }, &[x, indices])?])
+}
+
+/// Updates in a tensor of zeros; those of one place are added up.
+fn scatter_nd(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let (indices, updates, extents) = (c.input(0)?, c.input(1)?, c.ints(2, "extents")?);
+    let indices = c.as_dtype("indices", indices, DType::I64)?;
+    let dtype = c.ty(updates).dtype;
+    let value = Shape::new(&[1]).ok().and_then(|shape| Tensor::zeros(dtype, shape).ok());
+    let Some(value) = value else { return unsupported(format!("updates of {dtype}")) };
+    let extents = c.list("extents", &extents);
+    let zeros = c.add("zeros", ConstantOfShape { value }, &[extents])?;
+    let op = ScatterNd { function: ScatterFn::Add };
+    Ok(vec![c.add("", op, &[zeros, indices, updates])?])
+}
+
+fn top_k(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
+    let x = c.input(0)?;
+    let [k] = c.ints(1, "number of elements")?[..] else {
+        return unsupported("several numbers of elements");
+    };
+    let Some(to @ (DType::I32 | DType::I64)) = c.result_dtype(1) else {
+        return unsupported("positions that are neither i32 nor i64");
+    };
+    let k = c.list("k", &[k]);
+    let best = c.add_many("best", TopK { axis: -1, largest: true }, &[Some(x), Some(k)])?;
+    let [values, positions] = best[..] else { return unsupported("it has no results") };
+    Ok(vec![values, c.as_dtype("positions", positions, to)?])
 }
 
 fn slice(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {

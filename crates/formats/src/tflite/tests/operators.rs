@@ -402,3 +402,31 @@ fn slopes_are_per_channel() {
     let x = t(&[1, 1, 2, 2], &[-1.0, -1.0, 3.0, -2.0]);
     assert_eq!(net.output(y).values(&x, &[1, 1, 2, 2]), [-0.5, -2.0, 3.0, -4.0]);
 }
+
+#[test]
+fn slices_come_from_and_go_to_coordinates() {
+    let x = ramp(&[3, 2], 0.0);
+    let mut net = Net::new(&[3, 2]);
+    let rows = net.i32s(&[2, 1], &[2, 0]);
+    let y = net.op(107, &[0, rows], none());
+    assert_eq!(net.output(y).values(&x, &[2, 2]), [4.0, 5.0, 0.0, 1.0]);
+    // Two of the rows go to the same place.
+    let mut net = Net::new(&[3, 2]);
+    let (rows, extents) = (net.i32s(&[3, 1], &[1, 3, 1]), net.ints(&[4, 2]));
+    let y = net.op(122, &[rows, 0, extents], none());
+    assert_eq!(net.output(y).values(&x, &[4, 2]), [0.0, 0.0, 4.0, 6.0, 0.0, 0.0, 2.0, 3.0]);
+}
+
+#[test]
+fn the_best_elements_come_with_their_places() {
+    let x = t(&[2, 3], &[1.0, 3.0, 2.0, 5.0, 4.0, 5.0]);
+    let mut net = Net::new(&[2, 3]);
+    let k = net.i32s(&[], &[2]);
+    let values = net.tensor("values", &[2, 2], tensor_type::FLOAT32);
+    let places = net.tensor("places", &[2, 2], tensor_type::INT32);
+    net.push(48, &[0, k], &[values, places], none());
+    let results = net.output(values).output(places).run(&[x]);
+    assert_eq!(results[0].to_f32()[..], [3.0, 2.0, 5.0, 5.0]);
+    assert_eq!(results[1].dtype(), depthwise_tensor::DType::I32);
+    assert_eq!(results[1].to_i64()[..], [1, 2, 0, 2]);
+}

@@ -157,8 +157,8 @@ pub(super) fn resize(w: &mut Writer<'_>, node: &Node, op: &Resize) -> Result<(),
     if changed.is_empty() {
         return copy(w, y, x);
     }
-    if let ResizeMode::Cubic { .. } = op.mode {
-        return refuse("cubic interpolation has no form in TFLite");
+    if !matches!(op.mode, ResizeMode::Nearest(_) | ResizeMode::Linear) {
+        return refuse(format!("the interpolation {:?} has no form in TFLite", op.mode));
     }
     let mapping = MAPPINGS.into_iter().find(|mapping| same_samples(op, mapping, &axes, &changed));
     let perm = match (axes.len(), &changed[..]) {
