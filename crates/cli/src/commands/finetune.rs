@@ -16,7 +16,7 @@ use depthwise_train::fit::{Decay, Outcome};
 use depthwise_train::report::{EventLog, Mistake, Report};
 use depthwise_train::{Augment, Initializer, Pattern};
 use network::{Form, Network};
-use search::{Grid, Point};
+use search::{Found, Grid, Point};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use train::{Run, Trained};
@@ -190,10 +190,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = args.run.clone().unwrap_or_else(|| args.output.with_extension("run"));
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let run = Run::new(args, network, train, validation, threads);
-    let base = Point::of(args);
-    let (point, trained, tried) = match &args.search {
-        Some(grid) => search::run(&run, grid, base, &folder)?,
-        None => (base, run.train(&base, &folder, &mut EventLog::create(&folder)?)?, Vec::new()),
+    let point = Point::of(args);
+    let Found { point, trained, tried } = match &args.search {
+        Some(grid) => search::run(&run, grid, point, &folder)?,
+        None => {
+            let trained = run.train(&point, &folder, &mut EventLog::create(&folder)?)?;
+            Found { point, trained, tried: Vec::new() }
+        }
     };
     let graph = run.network.finish(trained.graph.clone(), &run.train.data.classes)?;
     source::save(&graph, &args.output)?;

@@ -218,7 +218,10 @@ impl Lines<'_> {
 }
 
 fn of_json(bytes: &[u8]) -> Result<(String, String), String> {
-    let line: Line = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    // The parser counts lines from the one that it was given.
+    let reason =
+        |error: serde_json::Error| error.to_string().replace(" at line 1 column", ", column");
+    let line: Line = serde_json::from_slice(bytes).map_err(reason)?;
     let text = line.text.ok_or(NO_TEXT)?;
     let label = match line.label.ok_or(NO_LABEL)? {
         serde_json::Value::String(label) => label,
@@ -264,7 +267,8 @@ mod tests {
         {
             assert!(skipped.reason.contains(want), "{skipped}");
         }
-        assert!(data.skipped[0].to_string().contains("data.jsonl, line 4: "));
+        let first = data.skipped[0].to_string();
+        assert!(first.ends_with("data.jsonl, line 4: expected ident, column 2"), "{first}");
         let path = write(folder.path(), "bad.jsonl", b"{}\n[1]\n");
         let error = Dataset::open_text(&path).unwrap_err().to_string();
         assert!(error.contains("no line holds") && error.contains("line 1: no text"), "{error}");

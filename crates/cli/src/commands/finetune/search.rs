@@ -108,19 +108,23 @@ impl Grid {
     }
 }
 
-/// Trains with every combination; gives the one that validates best, its network, and a line for the
-/// report on each.
-pub(super) fn run(
-    run: &Run<'_>,
-    grid: &Grid,
-    base: Point,
-    folder: &Path,
-) -> Result<(Point, Trained, Vec<(String, String)>)> {
+/// What a search has found.
+pub(super) struct Found {
+    /// The combination that validates best.
+    pub(super) point: Point,
+    /// Its network.
+    pub(super) trained: Trained,
+    /// For the report: each combination, and what it came to.
+    pub(super) tried: Vec<(String, String)>,
+}
+
+/// Trains with every combination.
+pub(super) fn run(run: &Run<'_>, grid: &Grid, base: Point, folder: &Path) -> Result<Found> {
     let names: Vec<&str> = grid.0.iter().map(|(name, _)| name.as_str()).collect();
     let head = [&names[..], &["accuracy", "macro F1", "loss", "epoch", ""]].concat();
     let mut table = text::table(&head, 0);
-    let (mut rows, mut best): (Vec<Vec<String>>, Option<(usize, Point, Trained)>) =
-        (Vec::new(), None);
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut best: Option<(usize, Point, Trained)> = None;
     for (at, (point, values)) in grid.points(base).into_iter().enumerate() {
         let own = folder.join(format!("search-{}", at + 1));
         std::fs::create_dir_all(&own).with_context(|| own.display().to_string())?;
@@ -140,7 +144,7 @@ pub(super) fn run(
         }
     }
     let (chosen, point, trained) = best.context("the grid is empty")?;
-    let mut lines = Vec::new();
+    let mut tried = Vec::new();
     for (at, row) in rows.into_iter().enumerate() {
         let (values, found) = row.split_at(names.len());
         let settings: Vec<String> =
@@ -150,12 +154,12 @@ pub(super) fn run(
             "accuracy {}, macro F1 {}, loss {} in epoch {} {mark}",
             found[0], found[1], found[2], found[3]
         );
-        lines.push((settings.join(", "), found.trim_end().to_owned()));
+        tried.push((settings.join(", "), found.trim_end().to_owned()));
         table.add_row([&row[..], &[mark.to_owned()]].concat());
     }
     outln!("{table}");
-    outln!("kept: {}", lines[chosen].0);
-    Ok((point, trained, lines))
+    outln!("kept: {}", tried[chosen].0);
+    Ok(Found { point, trained, tried })
 }
 
 #[cfg(test)]
