@@ -102,11 +102,12 @@ fn gradients_are_central_differences() {
             let y = align.run(&moved, hw, channels, &boxes).unwrap();
             y.iter().zip(&dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum::<f64>()
         };
-        let step = 1.0 / 128.0;
+        // So short that no maximum passes to another sample on the way.
+        let step = 1.0 / 1024.0;
         for (i, &got) in got.iter().enumerate() {
             let want = (value(i, step) - value(i, -step)) / f64::from(2.0 * step);
-            // Results have 24 bits; the step is 7 of them.
-            assert!((f64::from(got) - want).abs() < 1e-4, "{mode:?} {i}: {got} {want}");
+            // Results have 24 bits; the step is 10 of them.
+            assert!((f64::from(got) - want).abs() < 5e-4, "{mode:?} {i}: {got} {want}");
         }
         assert!(got.iter().any(|&g| g != 0.0));
         assert!(align.gradient(&features, hw, channels, &boxes, &dy[1..]).is_err());
