@@ -1,7 +1,7 @@
 """Exported models in other engines, for `cargo xtask accuracy --exported`.
 
 exported.py JOBS: JOBS is a JSON list of {engine, model, inputs: [{name, dims, file}], output}. Every
-model runs once on its inputs (raw little-endian f32); the results go to OUTPUT.0, OUTPUT.1, .. and
+model runs once on its inputs (raw little-endian f32, or i64 in files that end in .i64); the results go to OUTPUT.0, OUTPUT.1, .. and
 their names and extents to OUTPUT.json, or what went wrong to the key "error" there.
 """
 
@@ -49,9 +49,10 @@ ENGINES = {"onnxruntime": onnxruntime, "litert": litert, "onnx checker": onnx_ch
 
 
 def run(job):
-    inputs = [
-        (x["name"], np.fromfile(x["file"], dtype="<f4").reshape(x["dims"])) for x in job["inputs"]
-    ]
+    inputs = []
+    for x in job["inputs"]:
+        dtype = "<i8" if x["file"].endswith(".i64") else "<f4"
+        inputs.append((x["name"], np.fromfile(x["file"], dtype=dtype).reshape(x["dims"])))
     outputs = []
     for i, (name, x) in enumerate(ENGINES[job["engine"]](job["model"], inputs)):
         x = np.asarray(x)

@@ -6,9 +6,10 @@
 //! `--keras` asks for it. What cannot be loaded is listed.
 //!
 //! With `--exported` the models are written first, and other engines run the files. With `--quantized`
-//! the classifiers are quantized on the photos first.
+//! the classifiers are quantized on the photos first. With `--finetuned` networks are trained first.
 
 mod exported;
+mod finetuned;
 mod keras;
 mod quantized;
 
@@ -60,6 +61,10 @@ pub(crate) struct Args {
     /// LiteRT, which pip installs below target/, name the photos with the files written
     #[arg(long, conflicts_with = "exported")]
     quantized: bool,
+    /// Train classifiers for pictures and for text for a few steps, and compare with what ONNX Runtime and
+    /// LiteRT, which pip installs below target/, make of the files written
+    #[arg(long, conflicts_with_all = ["exported", "quantized"])]
+    finetuned: bool,
     /// Ask Keras, which pip installs below target/, what its own files give for a photo
     #[arg(long)]
     keras: bool,
@@ -93,6 +98,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.quantized {
         return quantized::run(&folder, args.model.as_deref());
+    }
+    if args.finetuned {
+        return finetuned::run(&folder, args.model.as_deref());
     }
     let (mut subjects, unread) = find(&folder, args.keras)?;
     subjects.retain(|s| args.model.as_ref().is_none_or(|text| s.name.contains(text)));

@@ -2,15 +2,16 @@
 
 use crate::text::{self, outln};
 use anyhow::Result;
-use depthwise_train::FitError;
-use depthwise_train::data::{Dataset, PictureStore};
+use depthwise_train::data::{Dataset, Example, PictureSource, PictureStore, Source, TextSource};
 use depthwise_train::fit::{EpochRecord, Observer};
-use depthwise_train::metrics::Metrics;
+use depthwise_train::metrics::{Metrics, softmax};
 use depthwise_train::report::EventLog;
+use depthwise_train::text::{Synonyms, TextEncoder};
+use depthwise_train::{Augment, FitError};
 use depthwise_vision::Preprocess;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::ffi::OsStr;
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Mistakes that a report shows.
@@ -18,27 +19,67 @@ pub(crate) const MISTAKES: usize = 24;
 /// Most classes whose figures are printed one by one.
 const CLASSES_PRINTED: usize = 50;
 
-/// A dataset whose pictures have all been read.
+/// Labelled samples that can all be read, and where batches of them come from.
 pub(crate) struct Prepared {
-    pub(crate) data: Dataset,
-    pub(crate) store: PictureStore,
+    pub(crate) data: Dataset<Example>,
+    pub(crate) source: Box<dyn Source>,
+}
+
+/// How pictures are prepared for a network.
+pub(crate) struct PictureSetup {
+    pub(crate) preprocess: Preprocess,
+    pub(crate) nchw: bool,
+    pub(crate) augment: Augment,
+    pub(crate) seed: u64,
+    pub(crate) threads: usize,
+    /// Of the pictures that are kept.
+    pub(crate) limit_bytes: usize,
 }
 
 /// Reads every picture; those that cannot be read move to the skipped files.
-pub(crate) fn prepare(
+pub(crate) fn prepare_pictures(
     mut data: Dataset,
-    preprocess: Preprocess,
-    threads: usize,
-    limit_bytes: usize,
+    setup: &PictureSetup,
     what: &'static str,
 ) -> Result<Prepared> {
-    let store = PictureStore::new(&data, preprocess, limit_bytes);
+    let store = PictureStore::new(&data, setup.preprocess, setup.limit_bytes);
     let mut bar = Bar::new(store.len(), format!("reading {what}"));
-    let bad = store.check(threads, || bar.advance(1));
+    let bad = store.check(setup.threads, || bar.advance(1));
     bar.clear();
     let store = store.without(&bad);
     data.skip(bad);
-    Ok(Prepared { data, store })
+    let source = PictureSource {
+        nchw: setup.nchw,
+        augment: setup.augment,
+        seed: setup.seed,
+        threads: setup.threads,
+        ..PictureSource::new(&data, store, &setup.preprocess)?
+    };
+    Ok(Prepared { data: data.map(Example::Picture), source: Box::new(source) })
+}
+
+/// Texts as an encoder gives them.
+pub(crate) fn prepare_texts(
+    data: Dataset<Arc<str>>,
+    encoder: TextEncoder,
+    synonyms: Synonyms,
+    seed: u64,
+    threads: usize,
+) -> Prepared {
+    let source = TextSource { synonyms, seed, threads, ..TextSource::new(&data, encoder) };
+    let data = data.map(|text| Example::Text(text.as_ref().to_owned()));
+    Prepared { data, source: Box::new(source) }
+}
+
+/// Scores of networks, `N,classes`, as probabilities: softmax, unless all rows are probabilities.
+pub(crate) fn to_probabilities(rows: &mut [f32], classes: usize) {
+    let are_already = rows.chunks_exact(classes.max(1)).all(|row| {
+        let sum: f32 = row.iter().sum();
+        (sum - 1.0).abs() < 1e-3 && row.iter().all(|x| (0.0..=1.0).contains(x))
+    });
+    if !are_already {
+        softmax(rows, classes);
+    }
 }
 
 /// A bar on standard error, where a person sees it: what is done, how much, time left.
@@ -125,12 +166,11 @@ pub(crate) fn print(classes: &[String], metrics: &Metrics) -> Result<()> {
     parts.push(format!("macro F1 {:.3}", metrics.macro_f1));
     parts.extend(metrics.roc_auc.map(|x| format!("ROC AUC {x:.3}")));
     parts.push(format!("loss {:.3}", metrics.loss));
-    outln!("{} on {} pictures", parts.join(", "), metrics.samples);
+    outln!("{} on {} samples", parts.join(", "), metrics.samples);
     if classes.len() > CLASSES_PRINTED {
         return Ok(());
     }
-    let mut table =
-        text::table(&["class", "pictures", "precision", "recall", "F1", "taken for"], 1);
+    let mut table = text::table(&["class", "samples", "precision", "recall", "F1", "taken for"], 1);
     for (right, (name, class)) in classes.iter().zip(&metrics.classes).enumerate() {
         let wrong = metrics.confusion[right].iter().enumerate();
         let wrong = wrong.filter(|&(predicted, &n)| predicted != right && n > 0);
@@ -148,9 +188,15 @@ pub(crate) fn print(classes: &[String], metrics: &Metrics) -> Result<()> {
     Ok(())
 }
 
-/// A number for a list of names: FNV-1a, 64 bits.
-pub(crate) fn digest<'n>(names: impl Iterator<Item = &'n OsStr>) -> u64 {
-    let bytes = names.flat_map(|name| name.as_encoded_bytes().iter().copied().chain([0]));
+/// A number for samples: FNV-1a, 64 bits, of the names of pictures and of texts.
+pub(crate) fn digest(data: &Dataset<Example>) -> u64 {
+    let bytes = data.samples.iter().flat_map(|sample| {
+        let own = match &sample.item {
+            Example::Picture(path) => path.as_os_str().as_encoded_bytes(),
+            Example::Text(text) => text.as_bytes(),
+        };
+        own.iter().copied().chain([0])
+    });
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -273,7 +273,8 @@ fn a_small_network_learns_from_scratch_and_from_a_teacher() {
         command
     };
     let epochs = ["--tune-epochs", "2", "--tune-lr", "0.01", "--average", "0.5"];
-    let text = stdout(finetune("whole.safetensors", &["--threads", "2"]).args(epochs));
+    let epochs = [&epochs[..], &["--adversarial", "4:2", "--schedule", "step=1:0.5"]].concat();
+    let text = stdout(finetune("whole.safetensors", &["--threads", "2"]).args(&epochs));
     assert!(text.contains("all layers: 2 epochs") && text.contains("2 epochs;"), "{text}");
     let whole = std::fs::read(folder.path().join("whole.safetensors")).unwrap();
     let error = stderr(
@@ -282,7 +283,7 @@ fn a_small_network_learns_from_scratch_and_from_a_teacher() {
         1,
     );
     assert!(error.contains("another run"), "{error}");
-    stdout(finetune("whole.safetensors", &["--resume", "--threads", "1"]).args(epochs));
+    stdout(finetune("whole.safetensors", &["--resume", "--threads", "1"]).args(&epochs));
     assert!(std::fs::read(folder.path().join("whole.safetensors")).unwrap() == whole);
 
     let teacher = folder.path().join("whole.safetensors");
@@ -312,6 +313,61 @@ fn a_small_network_learns_from_scratch_and_from_a_teacher() {
     assert!(error.contains("epoch") && error.contains("lower learning rate"), "{error}");
 }
 
+/// Lines of two classes, told apart by a word, and one that is broken.
+fn lines(path: &Path, count: usize) {
+    let mut text = String::from("no json\n");
+    for i in 0..count {
+        let (word, label) = if i % 2 == 0 { ("good", "up") } else { ("bad", "down") };
+        let fill = ["the film", "a story", "this music", "an end"][i % 4];
+        text += &format!("{{\"text\": \"{fill} is {word} {}\", \"label\": \"{label}\"}}\n", i % 3);
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_network_for_text_is_searched_taught_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model) = (folder.path().join("data.jsonl"), folder.path().join("net.safetensors"));
+    lines(&data, 40);
+    std::fs::write(folder.path().join("words.csv"), "film,movie,picture\n").unwrap();
+    let finetune = |output: &str, more: &[&str]| {
+        let mut command = depthwise();
+        command.arg("finetune").arg(&data).arg("-o").arg(folder.path().join(output));
+        command.args(["--length", "6", "--width", "16", "--tune-epochs", "6", "--seed", "1"]);
+        command.arg("--synonyms").arg(folder.path().join("words.csv")).args(more);
+        command
+    };
+    let grid = ["--search", "tune-lr=1e-5,0.02:batch=8"];
+    let text = stdout(finetune("net.safetensors", &grid).args(["--threads", "2"]));
+    assert!(text.contains("1 left out") && text.contains("kept: tune-lr 0.02, batch 8"), "{text}");
+    let first = std::fs::read(&model).unwrap();
+    stdout(finetune("net.safetensors", &grid).args(["--resume", "--threads", "1"]));
+    assert!(std::fs::read(&model).unwrap() == first);
+    let page = std::fs::read_to_string(folder.path().join("net.run/report.html")).unwrap();
+    assert!(page.contains("line 1") && page.contains("tune-lr 0.00001") | page.contains("1e-5"));
+
+    let text = stdout(depthwise().arg("evaluate").args([&model, &data]).arg("--json"));
+    let metrics: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((metrics["accuracy"].as_f64(), metrics["samples"].as_u64()), (Some(1.0), Some(40)));
+    // From the model on, and in another format.
+    let from = ["--train", "all", "--tune-lr", "0.01", "--batch", "8", "--from"];
+    let mut more = depthwise();
+    more.arg("finetune").arg(&data).arg("-o").arg(folder.path().join("more.tflite"));
+    stdout(more.args(["--epochs", "2", "--tune-epochs", "2"]).args(from).arg(&model));
+    for file in ["net.safetensors", "more.tflite"] {
+        let mut classify = depthwise();
+        classify.arg("classify").arg("--model").arg(folder.path().join(file));
+        let text = stdout(classify.args(["--json", "--text", "the movie is bad"]));
+        let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer["predictions"][0]["name"], "down", "{text}");
+        assert_eq!(answer["text"], "the movie is bad");
+    }
+    let error = stderr(&mut finetune("x.onnx", &["--adversarial", "8"]), 1);
+    assert!(error.contains("texts have none"), "{error}");
+    let error = stderr(&mut finetune("x.onnx", &["--search", "seed=1"]), 2);
+    assert!(error.contains("cannot be searched"), "{error}");
+}
+
 #[cfg(feature = "embedded-weights")]
 #[test]
 fn data_that_cannot_be_learnt_from_is_explained() {
@@ -328,5 +384,5 @@ fn data_that_cannot_be_learnt_from_is_explained() {
         std::fs::write(folder.path().join(format!("green/{i}.png")), b"broken").unwrap();
     }
     let error = finetune(folder.path());
-    assert!(error.contains("\"green\" has no readable picture"), "{error}");
+    assert!(error.contains("\"green\" has no readable sample"), "{error}");
 }

@@ -4,6 +4,7 @@ use crate::check::{Inputs, axis, invalid};
 use crate::reference::{Operands, position, rearrange};
 use crate::{Arg, Layer, LayerError, TensorType};
 use depthwise_tensor::{DType, Tensor};
+use std::ops::Range;
 
 /// `y = x` with `axis` replaced by the dimensions of the indices. Inputs: x, indices (`i64` or
 /// `i32`, negative from the end).
@@ -36,6 +37,11 @@ impl Layer for Gather {
         let (lead, tail) = (&x.shape[..axis], &x.shape[axis + 1..]);
         let dims = [lead, indices.ty.shape.dims(), tail].concat();
         Ok(vec![TensorType::new(x.dtype, &dims)?])
+    }
+
+    /// A table that is constant is an embedding.
+    fn weights(&self) -> Range<usize> {
+        0..1
     }
 
     fn reference(&self, inputs: &[Option<&Tensor>]) -> Result<Vec<Tensor>, LayerError> {

@@ -1,7 +1,7 @@
 //! A new classifier on MobileNet V2, from a folder with a folder of pictures per class:
 //! `cargo run --release -p depthwise-train --example new_classifier -- flowers/ mobilenet_v2.pth`
 
-use depthwise_engine::{Options, formats, tensor::Hw};
+use depthwise_engine::{Options, formats};
 use depthwise_train::data::{Dataset, FeatureSource, PictureSource, PictureStore};
 use depthwise_train::{FitOptions, Head, Learner, TrainOptions, Trainer};
 use depthwise_train::{
@@ -17,15 +17,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let weights = formats::open_weights(weights)?;
     let network = MobileNetV2::new(1.0).resolution(96).build(&Checkpoint::new(&weights))?;
-    let mut extractor =
-        Extractor::new(&cut(&network, None)?, Hw::square(96), 16, &Options::default())?;
+    let mut extractor = Extractor::new(&cut(&network, None)?, 16, &Options::default())?;
 
     let (train, validation) = Dataset::open(Path::new(data))?.split(0.2, 1)?;
     let head = Head::new(train.classes.len());
     let mut features = |part: &Dataset| -> Result<FeatureSource, Box<dyn std::error::Error>> {
         let preprocess = Preprocess::classifier(96, Normalize::IMAGENET);
         let store = PictureStore::new(part, preprocess, 1 << 30);
-        let source = PictureSource::new(part, &store, &preprocess)?;
+        let source = PictureSource::new(part, store, &preprocess)?;
         let all = extractor.all(&source, &[None], &mut |_| ())?;
         Ok(FeatureSource::new(all, extractor.width(), source.labels, head.classes)?)
     };

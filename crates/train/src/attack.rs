@@ -1,7 +1,7 @@
 //! Inputs that mislead a network.
 
 use crate::form::TrainingGraph;
-use crate::runner::Runner;
+use crate::runner::{How, Runner};
 use crate::trainer::{trainable_form, with_free_batch};
 use crate::{BatchNormMode, FormOptions, Loss, Target, TrainError};
 use depthwise_engine::{EngineError, Par};
@@ -44,6 +44,8 @@ impl Attack {
             trainable: &|_| false,
             batch_norm: BatchNormMode::Frozen,
             dropout: false,
+            drop_path: 0.0,
+            recompute: false,
             input_gradients: true,
             loss: &loss,
         };
@@ -58,7 +60,7 @@ impl Attack {
         let predictions = infer_types(&graph.graph, &fixed)?.of(graph.predictions);
         let par =
             Par::new(threads).map_err(|error| TrainError::Engine(EngineError::from(error)))?;
-        let runner = Runner::new(&graph.graph, &par, false)?;
+        let runner = Runner::new(&graph.graph, &par, How::Once)?;
         Ok(Attack { loss, graph, gradient, predictions, runner })
     }
 
@@ -108,18 +110,58 @@ impl Attack {
         steps: usize,
         range: (f32, f32),
     ) -> Result<Tensor, TrainError> {
-        let (epsilon, step) = reach;
-        let start = x.to_f32().into_owned();
-        let mut now = x.clone();
-        for _ in 0..steps {
-            let (_, gradient) = self.gradient(&now, target)?;
-            let (gradient, at) = (gradient.to_f32(), now.to_f32());
-            let moved = at.iter().zip(gradient.iter()).zip(&start).map(|((&at, &g), &x)| {
-                let sign = if g == 0.0 { 0.0 } else { g.signum() };
-                (at + step * sign).max(x - epsilon).min(x + epsilon).max(range.0).min(range.1)
-            });
-            now = Tensor::from_vec(x.shape().dims(), moved.collect::<Vec<f32>>())?;
-        }
-        Ok(now)
+        projected(x, reach, steps, range, |x| Ok(self.gradient(x, target)?.1))
+    }
+}
+
+/// As [`Attack::projected`], along gradients from anywhere.
+pub(crate) fn projected(
+    x: &Tensor,
+    (epsilon, step): (f32, f32),
+    steps: usize,
+    range: (f32, f32),
+    mut gradient: impl FnMut(&Tensor) -> Result<Tensor, TrainError>,
+) -> Result<Tensor, TrainError> {
+    let start = x.to_f32().into_owned();
+    let mut now = x.clone();
+    for _ in 0..steps {
+        let gradient = gradient(&now)?;
+        let (gradient, at) = (gradient.to_f32(), now.to_f32());
+        let moved = at.iter().zip(gradient.iter()).zip(&start).map(|((&at, &g), &x)| {
+            let sign = if g == 0.0 { 0.0 } else { g.signum() };
+            (at + step * sign).max(x - epsilon).min(x + epsilon).max(range.0).min(range.1)
+        });
+        now = Tensor::from_vec(x.shape().dims(), moved.collect::<Vec<f32>>())?;
+    }
+    Ok(now)
+}
+
+/// Samples that mislead the network take the places of every second one in training (Goodfellow et
+/// al. 2015, Madry et al. 2018).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adversary {
+    /// Farthest that a number of the input may move.
+    pub epsilon: f32,
+    /// How far it moves in one step; `epsilon` with one step is FGSM.
+    pub step: f32,
+    /// Steps; each costs as much as one of training.
+    pub steps: usize,
+    /// Least and largest number of an input.
+    pub range: (f32, f32),
+}
+
+impl Adversary {
+    /// The input of a batch, every second sample changed; `gradient` is that of the loss.
+    pub(crate) fn mislead(
+        &self,
+        x: &Tensor,
+        gradient: impl FnMut(&Tensor) -> Result<Tensor, TrainError>,
+    ) -> Result<Tensor, TrainError> {
+        let moved = projected(x, (self.epsilon, self.step), self.steps, self.range, gradient)?;
+        let row = x.elements() / x.shape().first().copied().unwrap_or(1).max(1);
+        let (mut mixed, moved) = (x.to_f32().into_owned(), moved.to_f32());
+        let rows = mixed.chunks_exact_mut(row.max(1)).zip(moved.chunks_exact(row.max(1)));
+        rows.skip(1).step_by(2).for_each(|(own, moved)| own.copy_from_slice(moved));
+        Ok(Tensor::from_vec(x.shape().dims(), mixed)?)
     }
 }

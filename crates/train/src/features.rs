@@ -2,6 +2,7 @@
 
 use crate::FitError;
 use crate::data::Source;
+use crate::runner::set_input;
 use depthwise_engine::{Model, Options, Session};
 use depthwise_layers::ir::{Dim, Graph, InputType, ValueId};
 use depthwise_layers::{
@@ -190,31 +191,34 @@ fn scale_to((from, to): (usize, usize)) -> f32 {
 #[derive(Debug)]
 pub struct Extractor {
     session: Session,
-    /// Pictures that the network takes at a time.
+    /// Samples that the network takes at a time.
     batch: usize,
     width: usize,
 }
 
 impl Extractor {
-    /// A network that takes pictures of extents `hw` and gives one row of numbers for each.
-    /// `batch` pictures are computed at a time, or single ones where the network is written for
-    /// that.
+    /// A network of one input, all of whose extents but the batch are fixed (see
+    /// [`with_picture`]), that gives one row of numbers for each sample. `batch` samples are
+    /// computed at a time, or single ones where the network is written for that.
     ///
     /// # Errors
-    /// [`FitError::Engine`] where it cannot run, [`FitError::Network`] where it gives something else.
-    pub fn new(
-        graph: &Graph,
-        hw: Hw,
-        batch: usize,
-        options: &Options,
-    ) -> Result<Extractor, FitError> {
-        let nchw = PictureInput::of(graph)?.nchw;
-        let graph = with_picture(graph, hw, Dim::Free("batch".into()))?;
+    /// [`FitError::Engine`] where it cannot run, [`FitError::Network`] where it takes or gives
+    /// something else.
+    pub fn new(graph: &Graph, batch: usize, options: &Options) -> Result<Extractor, FitError> {
+        let unfit =
+            |what: &str| FitError::Network(format!("{what}; one of fixed extents is needed"));
+        let &[input] = graph.inputs() else { return Err(unfit("it has several inputs or none")) };
+        let ty = graph.input_type(input).ok_or_else(|| unfit("it has no input"))?;
+        let extents = ty.dims.iter().skip(1).map(|dim| match dim {
+            Dim::Fixed(n) => Ok(*n),
+            Dim::Free(_) => Err(unfit(&format!("its input is {ty}"))),
+        });
+        let extents = extents.collect::<Result<Vec<usize>, _>>()?;
+        let free = [Dim::Free("batch".into())].into_iter();
+        let dims = free.chain(extents.iter().map(|&n| Dim::Fixed(n))).collect();
+        let graph = with_input(graph, InputType { dtype: ty.dtype, dims })?;
         let model = Model::from_graph(graph, options.clone())?;
-        let shape = |n: usize| {
-            let dims = if nchw { [n, 3, hw.h, hw.w] } else { [n, hw.h, hw.w, 3] };
-            Shape::new(&dims).map_err(|e| FitError::Tensor(e.into()))
-        };
+        let shape = |n: usize| shape(&[&[n], &extents[..]].concat());
         // The rows of a network with "1" written into a reshape do not grow with the batch.
         let session = |n: usize| -> Result<Option<(Session, usize)>, FitError> {
             let session = model.session_for(&[shape(n)?])?;
@@ -229,26 +233,22 @@ impl Extractor {
         Ok(Extractor { session, batch, width })
     }
 
-    /// Numbers per picture.
+    /// Numbers per sample.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The output for pictures `N,..`: `N,width`.
+    /// The output for samples `N,..`: `N,width`.
     ///
     /// # Errors
-    /// Where the pictures do not fit.
+    /// Where the samples do not fit.
     pub fn run(&mut self, input: &Tensor) -> Result<Vec<f32>, FitError> {
-        let dims = input.shape().dims();
-        let (n, picture) = (dims[0], input.elements() / dims[0].max(1));
+        let n = input.shape().first().copied().unwrap_or(0);
         let mut all = Vec::with_capacity(n * self.width);
-        let data = input.to_f32();
-        for part in data.chunks(self.batch * picture.max(1)) {
-            let mut part_dims = dims.to_vec();
-            part_dims[0] = part.len() / picture;
-            let shape = Shape::new(&part_dims).map_err(|e| FitError::Tensor(e.into()))?;
-            self.session.reshape(&[shape])?;
-            self.session.input_mut::<f32>(0)?.copy_from_slice(part);
+        for start in (0..n).step_by(self.batch) {
+            let part = rows(input, start, self.batch.min(n - start))?;
+            self.session.reshape(&[*part.shape()])?;
+            set_input(&mut self.session, 0, &part)?;
             self.session.run();
             all.extend_from_slice(self.session.output::<f32>(0)?);
         }
@@ -256,7 +256,7 @@ impl Extractor {
     }
 
     /// The outputs for all samples in order, once for each of `views`: as they are (`None`) or as
-    /// an epoch changes them. `progress` is called with the number of pictures of each batch.
+    /// an epoch changes them. `progress` is called with the number of samples of each batch.
     ///
     /// # Errors
     /// Where a sample cannot be read.
@@ -277,6 +277,19 @@ impl Extractor {
         }
         Ok(features)
     }
+}
+
+fn shape(dims: &[usize]) -> Result<Shape, FitError> {
+    Shape::new(dims).map_err(|e| FitError::Tensor(e.into()))
+}
+
+/// `count` rows of a tensor from `start` on; shares its bytes.
+fn rows(tensor: &Tensor, start: usize, count: usize) -> Result<Tensor, FitError> {
+    let mut dims = tensor.shape().to_vec();
+    let row_bytes = tensor.bytes().len() / dims[0].max(1);
+    dims[0] = count;
+    let bytes = tensor.bytes().slice(start * row_bytes..(start + count) * row_bytes);
+    Ok(Tensor::new(tensor.dtype(), shape(&dims)?, bytes)?)
 }
 
 #[cfg(test)]

@@ -4,20 +4,64 @@ use crate::checkpoint::{Checkpoint, Saved};
 use crate::data::Source;
 use crate::metrics::{Metrics, softmax};
 use crate::streams::{Use, rng, shuffle};
-use crate::{FitError, Schedule, Step};
+use crate::{FitError, Plateau, Schedule, Step, schedule};
 use depthwise_engine::formats::Weights;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Instant;
 
-/// How the learning rate goes on after the warm-up; see [`Schedule`] for what is done with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How the learning rate goes on after the warm-up, in epochs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Decay {
     /// Down to 0 along half a cosine (Loshchilov and Hutter, "SGDR", 2017).
     #[default]
     Cosine,
     /// It stays.
     Constant,
+    /// Times `factor` every so many epochs.
+    Step {
+        /// Epochs between two falls.
+        epochs: usize,
+        /// What is left.
+        factor: f32,
+    },
+    /// Times `factor` per epoch, smoothly.
+    Exponential {
+        /// What is left.
+        factor: f32,
+    },
+    /// Times `factor` after so many epochs without a lower validation loss (training loss, without
+    /// validation samples): [`Plateau`].
+    Plateau {
+        /// Epochs that are borne.
+        patience: u32,
+        /// What is left.
+        factor: f32,
+    },
+}
+
+/// `cosine`, `constant`, `step=EPOCHS:FACTOR`, `exponential=FACTOR` or `plateau=EPOCHS:FACTOR`.
+impl FromStr for Decay {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Decay, String> {
+        let (name, numbers) = text.split_once('=').unwrap_or((text, ""));
+        let factor = |text: &str| text.parse::<f32>().ok().filter(|f| (0.0..=1.0).contains(f));
+        let both = numbers.split_once(':');
+        let both =
+            both.and_then(|(n, f)| Some((n.parse::<u32>().ok().filter(|&n| n > 0)?, factor(f)?)));
+        match (name, numbers, both, factor(numbers)) {
+            ("cosine", "", ..) => Ok(Decay::Cosine),
+            ("constant", "", ..) => Ok(Decay::Constant),
+            ("step", _, Some((n, factor)), _) => Ok(Decay::Step { epochs: n as usize, factor }),
+            ("plateau", _, Some((patience, factor)), _) => Ok(Decay::Plateau { patience, factor }),
+            ("exponential", _, _, Some(factor)) => Ok(Decay::Exponential { factor }),
+            _ => Err(format!(
+                "\"{text}\" is none of cosine, constant, step=EPOCHS:FACTOR, exponential=FACTOR, \
+                 plateau=EPOCHS:FACTOR, factors from 0 to 1"
+            )),
+        }
+    }
 }
 
 /// How long and in what steps to train.
@@ -81,15 +125,28 @@ impl FitOptions {
         Ok(())
     }
 
-    /// The learning rate of step `step` of `steps`.
+    /// The learning rate of step `step` of `steps`, without what [`Decay::Plateau`] takes off.
     pub fn rate_at(&self, step: usize, steps: usize) -> f32 {
         let (step, steps) = (step as u64, steps as u64);
         let warm_up = (f64::from(self.warmup) * steps as f64).round() as u64;
-        let schedule = match self.decay {
-            Decay::Constant => Schedule { warm_up, ..Schedule::constant(self.rate) },
-            Decay::Cosine => Schedule::cosine(self.rate, warm_up, steps),
+        let epoch = steps / self.epochs.max(1) as u64;
+        let decay = match self.decay {
+            Decay::Constant | Decay::Plateau { .. } => schedule::Decay::Constant,
+            Decay::Cosine => return Schedule::cosine(self.rate, warm_up, steps).rate(step),
+            Decay::Step { epochs, factor } => {
+                schedule::Decay::Step { every: epochs as u64 * epoch, factor }
+            }
+            Decay::Exponential { factor } => schedule::Decay::Exponential { every: epoch, factor },
         };
-        schedule.rate(step)
+        Schedule { base: self.rate, warm_up, decay }.rate(step)
+    }
+
+    /// What is left of the rate after these epochs by [`Decay::Plateau`].
+    fn plateau(&self, history: &[EpochRecord]) -> f32 {
+        let Decay::Plateau { patience, factor } = self.decay else { return 1.0 };
+        let mut plateau = Plateau::new(factor, patience.saturating_sub(1));
+        let loss = |e: &EpochRecord| e.validation_loss.unwrap_or(e.loss) as f32;
+        history.iter().map(|e| plateau.observe(loss(e))).product()
     }
 
     /// What a checkpoint must have been made with.
@@ -196,7 +253,7 @@ pub fn fit(
         run = Run { history: saved.history, best: saved.best };
     }
     while run.history.len() < options.epochs && !run.out_of_patience(options) {
-        let record = epoch(step, train, validation, options, run.history.len(), observer)?;
+        let record = epoch(step, train, validation, options, &run.history, observer)?;
         run.history.push(record);
         let now = step.state()?;
         let first = run.best.is_none();
@@ -242,10 +299,11 @@ fn epoch(
     train: &dyn Source,
     validation: &dyn Source,
     options: &FitOptions,
-    done: usize,
+    history: &[EpochRecord],
     observer: &mut dyn Observer,
 ) -> Result<EpochRecord, FitError> {
     let start = Instant::now();
+    let (done, left) = (history.len(), options.plateau(history));
     let number = done + 1;
     let mut order: Vec<usize> = (0..train.len()).collect();
     shuffle(&mut order, &mut rng(options.seed, Use::Shuffle, done as u64, 0));
@@ -253,7 +311,7 @@ fn epoch(
     observer.begin(number, steps);
     let (mut at, mut total, mut rate) = (0, 0.0, 0.0);
     train.batches(&order, options.batch, Some(done as u64), &mut |batch| {
-        rate = options.rate_at(done * steps + at, options.epochs * steps);
+        rate = left * options.rate_at(done * steps + at, options.epochs * steps);
         let loss = step.step(&batch, rate).map_err(|error| error.in_epoch(number))?;
         if !loss.is_finite() {
             return Err(FitError::NotFinite { epoch: number, what: "loss", value: loss });

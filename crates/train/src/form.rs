@@ -2,6 +2,7 @@
 
 use crate::backward::differentiate;
 use crate::builder::Builder;
+use crate::drop_path::{Branch, branches};
 use crate::{Loss, TrainError};
 use depthwise_layers::ir::{Def, Graph, Node, ValueId, infer_types};
 use depthwise_layers::{
@@ -31,6 +32,11 @@ pub struct FormOptions<'a> {
     pub batch_norm: BatchNormMode,
     /// Whether dropout drops anything.
     pub dropout: bool,
+    /// Share of samples that skip the last residual branch; see
+    /// [`TrainOptions::drop_path`](crate::TrainOptions::drop_path).
+    pub drop_path: f32,
+    /// Whether activations are computed a second time on the way back instead of being kept.
+    pub recompute: bool,
     /// Whether the gradients of the inputs are wanted.
     pub input_gradients: bool,
     /// What is minimised.
@@ -63,7 +69,7 @@ pub struct Statistics {
     pub count: usize,
 }
 
-/// An input that holds a dropout mask: 0 or `1 / (1 - rate)`.
+/// An input that holds a mask of dropout or of skipped branches: 0 or `1 / (1 - rate)`.
 #[derive(Clone, Debug)]
 pub struct Mask {
     /// The input.
@@ -87,7 +93,7 @@ pub struct TrainingGraph {
     pub predictions: ValueId,
     /// What the loss compares with; see [`Loss::targets`].
     pub targets: Vec<ValueId>,
-    /// Dropout masks.
+    /// Masks of dropout and of skipped branches.
     pub masks: Vec<Mask>,
     /// What is trained.
     pub parameters: Vec<Parameter>,
@@ -188,6 +194,8 @@ struct Form<'a> {
     parameters: Vec<Parameter>,
     masks: Vec<Mask>,
     statistics: Vec<Statistics>,
+    /// Of the outputs of residual sums: the branch, and how often it is skipped.
+    branches: HashMap<ValueId, Branch>,
 }
 
 impl<'a> Form<'a> {
@@ -208,6 +216,7 @@ impl<'a> Form<'a> {
             parameters: Vec::new(),
             masks: Vec::new(),
             statistics: Vec::new(),
+            branches: branches(network, options.drop_path),
         })
     }
 
@@ -273,8 +282,16 @@ impl<'a> Form<'a> {
                 self.tail(node, y, Some(2), None, dense.activation)?
             }
             Op::ConvTranspose2d(_) => self.conv_transpose(node)?,
-            Op::Binary(binary) if binary.activation != Activation::Identity => {
-                let (x, y) = (self.map(node, 0)?, self.map(node, 1)?);
+            Op::Binary(binary)
+                if binary.activation != Activation::Identity
+                    || self.branches.contains_key(&node.outputs[0]) =>
+            {
+                let (mut x, mut y) = (self.map(node, 0)?, self.map(node, 1)?);
+                match self.branches.get(&node.outputs[0]) {
+                    Some(&Branch { operand: 0, rate }) => x = self.drop_branch(node, x, rate)?,
+                    Some(&Branch { rate, .. }) => y = self.drop_branch(node, y, rate)?,
+                    None => {}
+                }
                 let y = self.b.binary(binary.function, x, y)?;
                 self.tail(node, y, None, None, binary.activation)?
             }
@@ -361,6 +378,11 @@ impl<'a> Form<'a> {
     ) -> Result<ValueId, TrainError> {
         for position in [bias, residual].into_iter().flatten() {
             if let Some(other) = self.map_opt(node, position) {
+                if let Some(&Branch { rate, .. }) =
+                    self.branches.get(&node.outputs[0]).filter(|_| Some(position) == residual)
+                {
+                    y = self.drop_branch(node, y, rate)?;
+                }
                 y = self.b.add(y, other)?;
             }
         }
@@ -373,6 +395,26 @@ impl<'a> Form<'a> {
     fn drop_out(&mut self, node: &Node, rate: f32) -> Result<ValueId, TrainError> {
         let x = self.map(node, 0)?;
         let ty = self.b.ty(x);
+        self.masked(node, x, ty, rate)
+    }
+
+    /// Zero for whole samples.
+    fn drop_branch(&mut self, node: &Node, x: ValueId, rate: f32) -> Result<ValueId, TrainError> {
+        let TensorType { dtype, shape } = self.b.ty(x);
+        let dims: Vec<usize> =
+            shape.iter().enumerate().map(|(axis, &n)| if axis == 0 { n } else { 1 }).collect();
+        let ty = TensorType::new(dtype, &dims).map_err(depthwise_tensor::TensorError::from)?;
+        self.masked(node, x, ty, rate)
+    }
+
+    /// `x` times a mask that broadcasts to it.
+    fn masked(
+        &mut self,
+        node: &Node,
+        x: ValueId,
+        ty: TensorType,
+        rate: f32,
+    ) -> Result<ValueId, TrainError> {
         let input = self.b.input(&format!("{}.mask", node.name), ty);
         self.masks.push(Mask { input, rate, shape: ty.shape });
         self.b.mul(x, input)
@@ -487,7 +529,7 @@ impl<'a> Form<'a> {
         };
         let wanted: Vec<ValueId> =
             self.parameters.iter().map(|p| p.input).chain(inputs.iter().copied()).collect();
-        let mut gradients = differentiate(&mut self.b, loss, &wanted)?;
+        let mut gradients = differentiate(&mut self.b, loss, &wanted, self.options.recompute)?;
         let input_gradients = gradients.split_off(self.parameters.len());
         for (parameter, gradient) in self.parameters.iter_mut().zip(gradients) {
             parameter.gradient = gradient;

@@ -83,7 +83,7 @@ impl Initializer {
     }
 }
 
-/// Gives fresh values to the weights of convolutions and dense layers whose names fit, and sets
+/// Gives fresh values to the weights of convolutions, dense layers and embeddings whose names fit, and sets
 /// their biases to 0. Batch normalization of which a parameter fits becomes the identity: scale 1,
 /// offset 0, mean 0, variance 1. Says how many weights it changed.
 ///
@@ -112,6 +112,8 @@ pub fn initialize(
             }
             (Op::DepthwiseConv2d(_), &[kh, kw, _]) if position == 1 => Some((kh * kw, kh * kw)),
             (Op::Dense(_), &[o, i]) if position == 1 => Some((i, o)),
+            // A vector of an embedding is what the next layer reads.
+            (Op::Gather(_), &[_, width]) if position == 0 => Some((width, width)),
             (Op::Conv2d(_) | Op::ConvTranspose2d(_) | Op::DepthwiseConv2d(_) | Op::Dense(_), _) => {
                 None
             }

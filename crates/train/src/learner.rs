@@ -2,7 +2,8 @@
 
 use crate::data::Batch;
 use crate::features::Extractor;
-use crate::{FitError, Step, Target, TrainError, Trainer};
+use crate::runner::set_input;
+use crate::{Adversary, FitError, Step, Target, TrainError, Trainer};
 use depthwise_engine::formats::Weights;
 use depthwise_engine::{Model, Options};
 use depthwise_tensor::Tensor;
@@ -27,7 +28,7 @@ impl Trainer {
             }
         };
         session.reshape(&shapes)?;
-        session.input_mut::<f32>(0)?.copy_from_slice(&input.to_f32());
+        set_input(&mut session, 0, input)?;
         session.run();
         Ok(self.evaluation.insert(session).output(0)?)
     }
@@ -42,25 +43,38 @@ pub struct Learner {
     /// Who knows: takes the pictures of the trainer and gives logits of the same classes. See
     /// [`features::teacher`](crate::features::teacher).
     pub teacher: Option<Extractor>,
+    /// Who makes samples that mislead; asks for [`TrainOptions::input_gradients`](crate::TrainOptions::input_gradients).
+    pub adversary: Option<Adversary>,
 }
 
 impl Learner {
-    /// Without a teacher.
+    /// Without a teacher or an adversary.
     pub fn new(trainer: Trainer) -> Learner {
-        Learner { trainer, teacher: None }
+        Learner { trainer, teacher: None, adversary: None }
     }
 }
 
 impl Step for Learner {
     fn step(&mut self, batch: &Batch, rate: f32) -> Result<f32, FitError> {
-        let input = std::slice::from_ref(&batch.input);
-        let Some(teacher) = &mut self.teacher else {
-            return Ok(self.trainer.step_at(input, Target::Values(&batch.targets), rate)?.loss);
+        let mut input = batch.input.clone();
+        let logits = match &mut self.teacher {
+            // The teacher sees what the adversary has not touched.
+            Some(teacher) => {
+                let logits = teacher.run(&input)?;
+                Some(Tensor::from_vec(&[batch.labels.len(), teacher.width()], logits)?)
+            }
+            None => None,
         };
-        let logits = teacher.run(&batch.input)?;
-        let teacher = Tensor::from_vec(&[batch.labels.len(), teacher.width()], logits)?;
-        let target = Target::Distilled { targets: &batch.targets, teacher: &teacher };
-        Ok(self.trainer.step_at(input, target, rate)?.loss)
+        let target = match &logits {
+            Some(teacher) => Target::Distilled { targets: &batch.targets, teacher },
+            None => Target::Values(&batch.targets),
+        };
+        if let Some(adversary) = &self.adversary {
+            let trainer = &mut self.trainer;
+            input = adversary
+                .mislead(&input, |x| trainer.input_gradient(std::slice::from_ref(x), target))?;
+        }
+        Ok(self.trainer.step_at(std::slice::from_ref(&input), target, rate)?.loss)
     }
 
     fn logits(&mut self, input: &Tensor) -> Result<Vec<f32>, FitError> {

@@ -9,7 +9,7 @@
 //! | [`replace_head`], [`cut`], [`Head::graph`] | a new classifier on a backbone; either alone |
 //! | [`features`] | what a frozen backbone says of every picture, computed once |
 //! | [`initialize`] | fresh weights |
-//! | [`fit()`], [`Step`], [`data`], [`augment`] | the loop over pictures with labels, and what it needs |
+//! | [`fit()`], [`Step`], [`data`], [`augment`], [`text`] | the loop over pictures or texts with labels, and what it needs |
 //! | [`Learner`] | a trainer in that loop, with a teacher or without |
 //! | [`metrics`], [`report`] | how good it is, in numbers and as a page |
 //! | [`Attack`] | pictures that mislead a network, through the gradient of its input |
@@ -25,6 +25,7 @@ mod backward;
 mod builder;
 mod checkpoint;
 pub mod data;
+mod drop_path;
 mod error;
 pub mod features;
 pub mod fit;
@@ -40,12 +41,14 @@ mod pattern;
 pub mod report;
 mod runner;
 mod schedule;
+mod slots;
 mod state;
 mod step;
 mod streams;
+pub mod text;
 mod trainer;
 
-pub use attack::Attack;
+pub use attack::{Adversary, Attack};
 pub use augment::Augment;
 pub use backward::{Backward, backward};
 pub use error::TrainError;

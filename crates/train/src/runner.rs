@@ -1,9 +1,21 @@
 //! What computes a training graph: the engine, or the references.
 
 use crate::TrainError;
+use depthwise_engine::passes::PassOptions;
 use depthwise_engine::{Fusion, Model, Options, Par, Session};
 use depthwise_layers::ir::{Graph, interpret};
-use depthwise_tensor::{DType, Shape, Tensor};
+use depthwise_tensor::{DType, Element, Shape, Tensor};
+
+/// How a graph is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// By the engine; what two nodes compute alike is computed once.
+    Once,
+    /// By the engine, every node by itself: the second computation of an activation is on purpose.
+    Twice,
+    /// Through the references.
+    Reference,
+}
 
 /// A graph of fixed shapes with room for its inputs and outputs.
 #[derive(Debug)]
@@ -23,10 +35,14 @@ pub(crate) enum Runner {
 
 impl Runner {
     /// Plans a graph whose inputs have fixed extents.
-    pub(crate) fn new(graph: &Graph, par: &Par, reference: bool) -> Result<Runner, TrainError> {
-        if !reference {
-            let options =
-                Options { par: Some(par.clone()), fusion: Fusion::Off, ..Options::default() };
+    pub(crate) fn new(graph: &Graph, par: &Par, how: How) -> Result<Runner, TrainError> {
+        if how != How::Reference {
+            let mut passes = PassOptions::default();
+            if how == How::Twice {
+                passes.apply("-share-subexpressions").expect("a pass of this name exists");
+            }
+            let (par, fusion) = (Some(par.clone()), Fusion::Off);
+            let options = Options { par, fusion, passes, ..Options::default() };
             let session = Model::from_graph(graph.clone(), options)?.session()?;
             return Ok(Runner::Engine(Box::new(session)));
         }
@@ -43,15 +59,7 @@ impl Runner {
     /// Fills input `index`.
     pub(crate) fn set(&mut self, index: usize, tensor: &Tensor) -> Result<(), TrainError> {
         match self {
-            Runner::Engine(session) => match tensor.dtype() {
-                DType::I64 => copy::<i64>(session, index, tensor),
-                DType::I32 => copy::<i32>(session, index, tensor),
-                DType::U8 => copy::<u8>(session, index, tensor),
-                _ => {
-                    session.input_mut::<f32>(index)?.copy_from_slice(&tensor.to_f32());
-                    Ok(())
-                }
-            },
+            Runner::Engine(session) => set_input(session, index, tensor),
             Runner::Reference { inputs, .. } => {
                 inputs[index] = tensor.clone();
                 Ok(())
@@ -77,6 +85,14 @@ impl Runner {
         Ok(())
     }
 
+    /// Bytes that the engine works in; 0 for the references.
+    pub(crate) fn arena_bytes(&self) -> usize {
+        match self {
+            Runner::Engine(session) => session.plan().arena_bytes(),
+            Runner::Reference { .. } => 0,
+        }
+    }
+
     pub(crate) fn run(&mut self) -> Result<(), TrainError> {
         match self {
             Runner::Engine(session) => session.run(),
@@ -97,11 +113,27 @@ impl Runner {
     }
 }
 
-fn copy<T: depthwise_tensor::Element>(
+/// Fills input `index` of a session; numbers of any float type where it takes `f32`.
+pub(crate) fn set_input(
     session: &mut Session,
     index: usize,
     tensor: &Tensor,
 ) -> Result<(), TrainError> {
-    session.input_mut::<T>(index)?.copy_from_slice(tensor.data()?);
-    Ok(())
+    fn copy<T: Element>(
+        session: &mut Session,
+        index: usize,
+        tensor: &Tensor,
+    ) -> Result<(), TrainError> {
+        session.input_mut::<T>(index)?.copy_from_slice(tensor.data()?);
+        Ok(())
+    }
+    match tensor.dtype() {
+        DType::I64 => copy::<i64>(session, index, tensor),
+        DType::I32 => copy::<i32>(session, index, tensor),
+        DType::U8 => copy::<u8>(session, index, tensor),
+        _ => {
+            session.input_mut::<f32>(index)?.copy_from_slice(&tensor.to_f32());
+            Ok(())
+        }
+    }
 }

@@ -2,18 +2,19 @@
 
 use depthwise_engine::formats::safetensors;
 use depthwise_engine::{Model, Options};
-use depthwise_layers::ir::{Dim, Graph, InputType, ValueId};
+use depthwise_layers::ir::{Dim, Graph, InputType, ValueId, interpret};
 use depthwise_layers::{
     Activate, Activation, BatchNorm, Binary, BinaryFn, Concat, Conv2d, Coordinates, Dense,
     DepthwiseConv2d, Dropout, Padding, Pool2d, PoolKind, Reduce, ReduceFn, Resize, ResizeMode,
 };
 use depthwise_tensor::{DType, Hw, Tensor};
 use depthwise_testkit::random_tensor;
+use depthwise_train::data::Batch;
 use depthwise_train::{
-    BatchNormMode, Head, Initializer, Loss, Optimizer, Pattern, Schedule, Target, TrainError,
-    TrainOptions, Trainer, initialize, replace_head, split_at,
+    Adversary, BatchNormMode, Head, Initializer, Learner, Loss, Optimizer, Pattern, Schedule, Step,
+    Target, TrainError, TrainOptions, Trainer, initialize, replace_head, split_at,
 };
-use depthwise_zoo::{MobileNetV2, Network, Random};
+use depthwise_zoo::{MobileNetV2, Network, Random, TextCnn};
 
 /// Builds networks with named weights.
 struct Net {
@@ -296,8 +297,7 @@ fn the_trained_graph_runs_in_the_engine() {
     };
     let plain = run(trainer.graph().unwrap());
     let folded = run(trainer.folded_graph().unwrap());
-    let want = depthwise_layers::ir::interpret(&trainer.graph().unwrap(), std::slice::from_ref(&x))
-        .unwrap();
+    let want = interpret(&trainer.graph().unwrap(), std::slice::from_ref(&x)).unwrap();
     for other in [&folded, &want[0]] {
         for (a, b) in plain.to_f32().iter().zip(other.to_f32().iter()) {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
@@ -327,9 +327,8 @@ fn a_backbone_is_split_from_its_head() {
     let graph = everything();
     let (front, back) = split_at(&graph, "shrink.act").unwrap();
     let (x, _) = batch();
-    let run = |graph: &Graph, x: &Tensor| {
-        depthwise_layers::ir::interpret(graph, std::slice::from_ref(x)).unwrap().remove(0)
-    };
+    let run =
+        |graph: &Graph, x: &Tensor| interpret(graph, std::slice::from_ref(x)).unwrap().remove(0);
     assert_eq!(run(&graph, &x), run(&back, &run(&front, &x)));
     let error = split_at(&graph, "expand.act").map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("also reads \"stem.act\""), "{error}");
@@ -413,4 +412,108 @@ fn attacks_raise_the_loss_within_their_reach() {
             x.to_f32().iter().zip(adversarial.to_f32().iter()).all(|(a, b)| (a - b).abs() < 0.1001);
         assert!(far && attack.gradient(adversarial, target).unwrap().0 > clean);
     }
+}
+
+#[test]
+fn activations_computed_twice_take_less_memory_and_give_the_same_bits() {
+    let net = MobileNetV2::new(0.35).resolution(64).build(&Random { seed: 3 }).unwrap();
+    let net = replace_head(&net, None, &Head::new(4)).unwrap();
+    let run = |recompute| {
+        let mut trainer =
+            Trainer::new(net.clone(), TrainOptions { recompute, ..options() }).unwrap();
+        let x = random_tensor(&[4, 64, 64, 3], 8);
+        for _ in 0..2 {
+            trainer.step(std::slice::from_ref(&x), Target::Classes(&[0, 1, 2, 3])).unwrap();
+        }
+        (parameters(&trainer), trainer.arena_bytes())
+    };
+    let ((kept, all), (again, few)) = (run(false), run(true));
+    assert!(kept == again);
+    assert!(few * 10 < all * 8, "{few} of {all} bytes");
+}
+
+#[test]
+fn skipped_branches_scale_what_is_left() {
+    let mut n = Net::new();
+    let x = n.input(&[1, 1, 3]);
+    let y = n.conv("stem", x, [4, 1, 1, 3], Conv2d::default());
+    let z = n.conv("branch", y, [4, 1, 1, 4], Conv2d::default());
+    let add = Binary { function: BinaryFn::Add, activation: PLAIN };
+    let sum = n.graph.add("sum", add, &[y, z]);
+    n.graph.add_output(sum);
+    let loss = Loss::MeanSquaredError;
+    let trained = TrainOptions { loss, drop_path: 0.5, seed: 5, ..options() };
+    let mut trainer = Trainer::new(n.graph.clone(), trained).unwrap();
+    let x = random_tensor(&[8, 1, 1, 3], 1);
+    let zeros = Tensor::from_vec(&[8, 1, 1, 4], vec![0f32; 32]).unwrap();
+    trainer.step_at(std::slice::from_ref(&x), Target::Values(&zeros), 0.0).unwrap();
+    let got = trainer.predictions().0.to_vec();
+    let full = |factor: f32| {
+        let mut graph = n.graph.clone();
+        graph.set_outputs(&[y, z]);
+        let parts = interpret(&graph, std::slice::from_ref(&x)).unwrap();
+        let (y, z) = (parts[0].to_f32(), parts[1].to_f32());
+        y.iter().zip(z.iter()).map(|(y, z)| y + factor * z).collect::<Vec<f32>>()
+    };
+    let (skipped, doubled) = (full(0.0), full(2.0));
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+    let rows = got.chunks(4).zip(skipped.chunks(4).zip(doubled.chunks(4)));
+    let kinds: Vec<(bool, bool)> =
+        rows.map(|(row, (none, twice))| (near(row, none), near(row, twice))).collect();
+    assert!(kinds.iter().all(|kind| kind.0 != kind.1), "{kinds:?}");
+    assert!(kinds.iter().any(|kind| kind.0) && kinds.iter().any(|kind| kind.1));
+    // Evaluation skips nothing.
+    assert!(near(trainer.evaluate(&x).unwrap(), &full(1.0)));
+}
+
+#[test]
+fn adversaries_mislead_every_second_sample() {
+    let (x, classes) = batch();
+    let graph = everything();
+    let trained = TrainOptions { input_gradients: true, ..options() };
+    let mut trainer = Trainer::new(graph, trained).unwrap();
+    let before = parameters(&trainer);
+    let target = Target::Classes(&classes);
+    let gradient = trainer.input_gradient(std::slice::from_ref(&x), target).unwrap();
+    assert_eq!(gradient.shape(), x.shape());
+    assert!(parameters(&trainer) == before && trainer.steps() == 0);
+    let adversary = Adversary { epsilon: 0.25, step: 0.25, steps: 1, range: (-1.0, 1.0) };
+    let mut one_hot = vec![0f32; 20];
+    classes.iter().enumerate().for_each(|(row, class)| one_hot[row * 5 + class] = 1.0);
+    let targets = Tensor::from_vec(&[4, 5], one_hot).unwrap();
+    let batch = Batch { input: x, targets, labels: classes.to_vec(), samples: vec![0, 1, 2, 3] };
+    let loss = |adversary| {
+        let trained = TrainOptions { input_gradients: true, ..options() };
+        let trainer = Trainer::new(everything(), trained).unwrap();
+        let mut learner = Learner { adversary, ..Learner::new(trainer) };
+        learner.step(&batch, 0.0).unwrap()
+    };
+    let (plain, misled) = (loss(None), loss(Some(adversary)));
+    assert!(misled > plain, "{misled} {plain}");
+}
+
+#[test]
+fn a_network_for_text_learns_a_batch() {
+    let net = TextCnn { width: 16, ..TextCnn::new(12, 6) }.classes(3);
+    let graph = net.build(&Random { seed: 2 }).unwrap();
+    let rows =
+        [[2i64, 3, 4, 0, 0, 0], [5, 6, 2, 7, 0, 0], [8, 9, 10, 11, 1, 1], [4, 3, 2, 0, 0, 0]];
+    let x = Tensor::from_slice(&[4, 6], rows.as_flattened()).unwrap();
+    let classes = [0, 1, 2, 1];
+    let step = |trainer: &mut Trainer| {
+        trainer.step_at(std::slice::from_ref(&x), Target::Classes(&classes), 0.01).unwrap().loss
+    };
+    let trained = |reference| {
+        let optimizer = Optimizer::adamw(0.0);
+        Trainer::new(graph.clone(), TrainOptions { optimizer, reference, ..options() }).unwrap()
+    };
+    let (mut kernels, mut references) = (trained(false), trained(true));
+    let names: Vec<String> = kernels.parameters().map(|(name, _)| name.to_owned()).collect();
+    assert!(names.contains(&"embedding.weight".to_owned()), "{names:?}");
+    for _ in 0..2 {
+        let (got, want) = (step(&mut kernels), step(&mut references));
+        assert!((got - want).abs() < 1e-4 * want.abs().max(1.0), "{got} {want}");
+    }
+    let losses: Vec<f32> = (0..60).map(|_| step(&mut kernels)).collect();
+    assert!(losses[59] < 1e-2, "{losses:?}");
 }

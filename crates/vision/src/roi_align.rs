@@ -50,24 +50,55 @@ impl RoiAlign {
         channels: usize,
         boxes: &[Rect],
     ) -> Result<Vec<f32>, VisionError> {
-        let want = hw.h.saturating_mul(hw.w).saturating_mul(channels);
-        if want != features.len() || want == 0 {
-            let got = features.len();
-            return Err(VisionError::Length { what: "features", want: want.max(1), got });
-        }
+        let map = Map::new(features, hw, channels)?;
         let mut out = Vec::new();
+        self.each_bin(boxes, |_, ys, xs| map.bin(ys, xs, self.mode, &mut out))?;
+        Ok(out)
+    }
+
+    /// The gradient with respect to the features, `hw.h x hw.w x channels`, where that of the result
+    /// of [`RoiAlign::run`] is `dy`. Of equal maxima the first has it all. Boxes are taken as given:
+    /// they have no gradient (He et al. stop it there).
+    ///
+    /// # Errors
+    /// As [`RoiAlign::run`]; [`VisionError::Length`] where `dy` does not fit, too.
+    pub fn gradient(
+        &self,
+        features: &[f32],
+        hw: Hw,
+        channels: usize,
+        boxes: &[Rect],
+        dy: &[f32],
+    ) -> Result<Vec<f32>, VisionError> {
+        let map = Map::new(features, hw, channels)?;
+        let want = boxes.len().saturating_mul(self.output.h * self.output.w * channels);
+        if dy.len() != want {
+            return Err(VisionError::Length { what: "gradient", want, got: dy.len() });
+        }
+        let mut dx = vec![0f32; features.len()];
+        self.each_bin(boxes, |bin, ys, xs| {
+            map.spread(ys, xs, self.mode, &dy[bin * channels..][..channels], &mut dx);
+        })?;
+        Ok(dx)
+    }
+
+    /// Calls with the number of every bin, in order, and the rows and columns of its samples.
+    fn each_bin(
+        &self,
+        boxes: &[Rect],
+        mut bin: impl FnMut(usize, &[f32], &[f32]),
+    ) -> Result<(), VisionError> {
+        let mut number = 0;
         for rect in boxes {
             let grid = self.grid(rect)?;
-            let map = Map { features, hw, channels };
             for row in 0..self.output.h {
                 for column in 0..self.output.w {
-                    let ys = grid.y.samples(row);
-                    let xs = grid.x.samples(column);
-                    map.bin(&ys, &xs, self.mode, &mut out);
+                    bin(number, &grid.y.samples(row), &grid.x.samples(column));
+                    number += 1;
                 }
             }
         }
-        Ok(out)
+        Ok(())
     }
 
     fn grid(&self, rect: &Rect) -> Result<Grid, VisionError> {
@@ -133,7 +164,15 @@ fn neighbours(at: f32, extent: usize) -> Option<(usize, usize, f32)> {
     Some((low, (low + 1).min(last), weight))
 }
 
-impl Map<'_> {
+impl<'f> Map<'f> {
+    fn new(features: &'f [f32], hw: Hw, channels: usize) -> Result<Map<'f>, VisionError> {
+        let (want, got) = (hw.h.saturating_mul(hw.w).saturating_mul(channels), features.len());
+        match want == got && want > 0 {
+            true => Ok(Map { features, hw, channels }),
+            false => Err(VisionError::Length { what: "features", want: want.max(1), got }),
+        }
+    }
+
     /// Appends a bin's channels.
     fn bin(&self, ys: &[f32], xs: &[f32], mode: RoiMode, out: &mut Vec<f32>) {
         let start = out.len();
@@ -158,27 +197,65 @@ impl Map<'_> {
         }
     }
 
+    /// Where the four neighbours of a place begin, and their weights; `None` outside.
+    fn corners(&self, y: f32, x: f32) -> Option<[(usize, f32); 4]> {
+        let (y0, y1, fy) = neighbours(y, self.hw.h)?;
+        let (x0, x1, fx) = neighbours(x, self.hw.w)?;
+        let at = |y: usize, x: usize| (y * self.hw.w + x) * self.channels;
+        Some([
+            (at(y0, x0), (1.0 - fy) * (1.0 - fx)),
+            (at(y0, x1), (1.0 - fy) * fx),
+            (at(y1, x0), fy * (1.0 - fx)),
+            (at(y1, x1), fy * fx),
+        ])
+    }
+
     fn sample(&self, y: f32, x: f32, mode: RoiMode, bin: &mut [f32]) {
-        let (Some((y0, y1, fy)), Some((x0, x1, fx))) =
-            (neighbours(y, self.hw.h), neighbours(x, self.hw.w))
-        else {
+        let Some(corners) = self.corners(y, x) else {
             if mode == RoiMode::Max {
                 bin.iter_mut().for_each(|value| *value = value.max(0.0));
             }
             return;
         };
-        let at = |y: usize, x: usize| (y * self.hw.w + x) * self.channels;
-        let corners = [
-            (at(y0, x0), (1.0 - fy) * (1.0 - fx)),
-            (at(y0, x1), (1.0 - fy) * fx),
-            (at(y1, x0), fy * (1.0 - fx)),
-            (at(y1, x1), fy * fx),
-        ];
         for (channel, value) in bin.iter_mut().enumerate() {
             let weighted = corners.map(|(start, weight)| self.features[start + channel] * weight);
             match mode {
                 RoiMode::Mean => *value += weighted.iter().sum::<f32>(),
                 RoiMode::Max => *value = weighted.iter().fold(*value, |m, &v| m.max(v)),
+            }
+        }
+    }
+
+    /// Adds what a bin's gradient `dy` means for the features to `dx`.
+    fn spread(&self, ys: &[f32], xs: &[f32], mode: RoiMode, dy: &[f32], dx: &mut [f32]) {
+        let samples = || ys.iter().flat_map(|&y| xs.iter().map(move |&x| self.corners(y, x)));
+        let count = (ys.len() * xs.len()) as f32;
+        for (channel, &dy) in dy.iter().enumerate() {
+            match mode {
+                RoiMode::Mean => {
+                    for (start, weight) in samples().flatten().flatten() {
+                        dx[start + channel] += weight * dy / count;
+                    }
+                }
+                RoiMode::Max => {
+                    let mut best: (f32, Option<(usize, f32)>) = (f32::NEG_INFINITY, None);
+                    for sample in samples() {
+                        // A sample outside is a zero that no feature changes.
+                        let outside = [(0.0, None); 1];
+                        let values = sample.map(|corners| {
+                            corners.map(|(at, w)| (self.features[at + channel] * w, Some((at, w))))
+                        });
+                        let values = values.as_ref().map_or(&outside[..], |v| &v[..]);
+                        for &value in values {
+                            if value.0 > best.0 {
+                                best = value;
+                            }
+                        }
+                    }
+                    if let Some((start, weight)) = best.1 {
+                        dx[start + channel] += weight * dy;
+                    }
+                }
             }
         }
     }

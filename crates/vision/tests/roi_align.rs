@@ -82,3 +82,34 @@ fn boxes_and_features_that_are_none_are_errors() {
         assert!(matches!(run(12, right), Err(VisionError::Rect { .. })), "{right}");
     }
 }
+
+#[test]
+fn gradients_are_central_differences() {
+    let (hw, channels) = (Hw { h: 5, w: 6 }, 2);
+    let noise = |i: usize, k: f32| ((i as f32 + 1.0) * k).sin();
+    let features: Vec<f32> = (0..60).map(|i| noise(i, 0.7)).collect();
+    // One inside, one across the border.
+    let corner = |[left, top, right, bottom]: [f32; 4]| Rect { left, top, right, bottom };
+    let boxes = [corner([1.0, 1.5, 6.0, 5.0]), corner([-4.0, 3.0, 3.0, 12.0])];
+    for mode in [RoiMode::Mean, RoiMode::Max] {
+        let output = Hw { h: 2, w: 3 };
+        let align = RoiAlign { output, scale: 0.75, samples: 2, half_pixel: true, mode };
+        let dy: Vec<f32> = (0..2 * 6 * channels).map(|i| noise(i, 1.3)).collect();
+        let got = align.gradient(&features, hw, channels, &boxes, &dy).unwrap();
+        let value = |i: usize, step: f32| {
+            let mut moved = features.clone();
+            moved[i] += step;
+            let y = align.run(&moved, hw, channels, &boxes).unwrap();
+            y.iter().zip(&dy).map(|(y, d)| f64::from(*y) * f64::from(*d)).sum::<f64>()
+        };
+        // So short that no maximum passes to another sample on the way.
+        let step = 1.0 / 1024.0;
+        for (i, &got) in got.iter().enumerate() {
+            let want = (value(i, step) - value(i, -step)) / f64::from(2.0 * step);
+            // Results have 24 bits; the step is 10 of them.
+            assert!((f64::from(got) - want).abs() < 5e-4, "{mode:?} {i}: {got} {want}");
+        }
+        assert!(got.iter().any(|&g| g != 0.0));
+        assert!(align.gradient(&features, hw, channels, &boxes, &dy[1..]).is_err());
+    }
+}

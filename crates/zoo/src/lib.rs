@@ -7,6 +7,7 @@
 //! | MobileNet V2, any width | [`MobileNetV2`] |
 //! | MobileNet V3 Large and Small | [`MobileNetV3`] |
 //! | EfficientNet-Lite0 to Lite4 | [`EfficientNetLite`] |
+//! | a small network for text | [`TextCnn`] |
 //!
 //! Weights come from a [`WeightSource`]: a [`Checkpoint`] of torchvision, timm or the EfficientNet
 //! ports, or [`Random`] ones for benches. [`cut`] ends a network at any layer.
@@ -29,6 +30,7 @@ mod network;
 mod permute;
 mod settings;
 mod source;
+mod text_cnn;
 
 pub use build::cut;
 pub use efficientnet_lite::EfficientNetLite;
@@ -43,3 +45,4 @@ pub use naming::Naming;
 pub use network::Network;
 pub use settings::{BatchNormForm, PaddingStyle, Settings};
 pub use source::{Checkpoint, LAYOUT_KEY, LAYOUT_NHWC, Param, Random, Role, WeightSource};
+pub use text_cnn::TextCnn;

@@ -25,12 +25,14 @@ pub enum Role {
     Mean,
     /// Variance that a batch norm divides by.
     Variance,
+    /// Vectors of an embedding, `V,E`.
+    Embedding,
 }
 
 impl Role {
     const fn suffix(self) -> &'static str {
         match self {
-            Role::Conv | Role::Depthwise | Role::Dense | Role::Gamma => "weight",
+            Role::Conv | Role::Depthwise | Role::Dense | Role::Gamma | Role::Embedding => "weight",
             Role::Bias | Role::Beta => "bias",
             Role::Mean => "running_mean",
             Role::Variance => "running_var",
@@ -48,7 +50,8 @@ pub struct Param {
     pub role: Role,
     /// Extents in the graph.
     pub shape: Shape,
-    pub(crate) part: Part,
+    /// Its place in a network that has several namings.
+    pub(crate) part: Option<Part>,
     pub(crate) modules: Option<Modules>,
 }
 
@@ -60,12 +63,18 @@ impl Param {
         role: Role,
         shape: Shape,
     ) -> Param {
-        Param { name: format!("{node}.{}", role.suffix()), role, shape, part, modules }
+        Param { part: Some(part), modules, ..Param::plain(node, role, shape) }
+    }
+
+    /// Of a network whose weights have one name.
+    pub(crate) fn plain(node: &str, role: Role, shape: Shape) -> Param {
+        let name = format!("{node}.{}", role.suffix());
+        Param { name, role, shape, part: None, modules: None }
     }
 
     /// The name in files of a convention; `None` where the convention has no such network.
     pub fn name_in(&self, naming: Naming) -> Option<String> {
-        let node = self.part.name(naming, self.modules)?;
+        let node = self.part?.name(naming, self.modules)?;
         Some(format!("{node}.{}", self.role.suffix()))
     }
 

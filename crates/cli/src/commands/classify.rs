@@ -1,9 +1,12 @@
-//! `depthwise classify`: what is on photos.
+//! `depthwise classify`: what is on photos, or what texts say.
 
-use crate::source::{Classifier, EngineArgs, Preset};
+use crate::source::{self, Classifier, EngineArgs, Preset};
 use crate::text::{self, outln};
+use crate::training;
 use anyhow::{Context, Result, bail};
-use depthwise_engine::Session;
+use depthwise_engine::{Session, Tensor};
+use depthwise_train::features::Extractor;
+use depthwise_train::text::TextEncoder;
 use depthwise_vision::Picture;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -25,12 +28,23 @@ Examples:
   depthwise classify photos/chelsea.png
   depthwise classify --top 3 --json holiday/ > labels.jsonl
   depthwise classify --model net.onnx --preset torchvision --labels names.txt cat.jpg
+  depthwise classify --model reviews.safetensors --text \"so good\" --text \"never again\"
 
 Exit code 1 where any photo could not be read; the others are still classified.")]
 pub(crate) struct Args {
     /// Photos, or folders of photos.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "text")]
     photos: Vec<PathBuf>,
+    /// Texts instead of photos, for a --model that reads text; `-` stands for the lines of standard
+    /// input. May be given several times.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "model",
+        conflicts_with = "photos",
+        allow_hyphen_values = true
+    )]
+    text: Vec<String>,
     /// A model file (.onnx, .tflite, .keras, .h5, or weights in .pth or .safetensors of a known
     /// network).
     #[arg(long, value_name = "FILE")]
@@ -53,10 +67,19 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 struct Answer<'a> {
-    file: String,
+    #[serde(flatten)]
+    subject: Subject,
     model: &'a str,
     predictions: Vec<Prediction<'a>>,
     milliseconds: f64,
+}
+
+/// What is classified.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Subject {
+    File(String),
+    Text(String),
 }
 
 #[derive(Serialize)]
@@ -67,6 +90,9 @@ struct Prediction<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if !args.text.is_empty() {
+        return texts(args);
+    }
     let photos = collect(&args.photos)?;
     let classifier =
         Classifier::load(args.model.as_deref(), args.labels.as_deref(), args.preset, &args.engine)?;
@@ -75,6 +101,38 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let answer = classify(&classifier, &mut session, photo, args.top.into())?;
         if args.json { Ok(serde_json::to_string(&answer)?) } else { Ok(lines(&answer)) }
     })
+}
+
+fn texts(args: &Args) -> Result<()> {
+    let (graph, _, name) = source::network(args.model.as_deref())?;
+    let encoder = TextEncoder::from_metadata(&graph.metadata)?;
+    let encoder = encoder.with_context(|| format!("{name} does not read text"))?;
+    let mut network = Extractor::new(&graph.with_real_ports(), 1, &args.engine.options())?;
+    let labels = source::labels(args.labels.as_deref(), &graph.metadata, network.width())?;
+    let mut one = |text: &str| -> Result<()> {
+        let mut row = vec![0i64; encoder.length()];
+        encoder.write(text, &mut row)?;
+        let row = Tensor::from_vec(&[1, encoder.length()], row)?;
+        let start = Instant::now();
+        let mut probabilities = network.run(&row)?;
+        let time = start.elapsed();
+        training::to_probabilities(&mut probabilities, network.width());
+        let label = |class: usize| labels[class].as_str();
+        let subject = Subject::Text(text.to_owned());
+        let answer = Answer::new(subject, &name, &probabilities, args.top.into(), label, time);
+        outln!("{}", if args.json { serde_json::to_string(&answer)? } else { lines(&answer) });
+        Ok(())
+    };
+    for text in &args.text {
+        if text == "-" {
+            for line in std::io::stdin().lines() {
+                one(&line.context("standard input")?)?;
+            }
+        } else {
+            one(text)?;
+        }
+    }
+    Ok(())
 }
 
 /// Prints what `answer` says of each photo, with a bar where that takes long. Photos without an
@@ -118,19 +176,28 @@ fn classify<'a>(
     session.run();
     let time = start.elapsed();
     let probabilities = classifier.probabilities(session)?;
-    Ok(Answer {
-        file: photo.display().to_string(),
-        model: classifier.name(),
-        predictions: best(&probabilities, top)
-            .into_iter()
-            .map(|class| Prediction {
-                class,
-                name: classifier.label(class, probabilities.len()),
-                probability: probabilities[class],
-            })
-            .collect(),
-        milliseconds: time.as_secs_f64() * 1e3,
-    })
+    let label = |class: usize| classifier.label(class, probabilities.len());
+    let subject = Subject::File(photo.display().to_string());
+    Ok(Answer::new(subject, classifier.name(), &probabilities, top, label, time))
+}
+
+impl<'a> Answer<'a> {
+    /// The `top` most probable classes.
+    fn new(
+        subject: Subject,
+        model: &'a str,
+        probabilities: &[f32],
+        top: usize,
+        name: impl Fn(usize) -> &'a str,
+        time: Duration,
+    ) -> Answer<'a> {
+        let prediction = |class: usize| {
+            let (name, probability) = (name(class), probabilities[class]);
+            Prediction { class, name, probability }
+        };
+        let predictions = best(probabilities, top).into_iter().map(prediction).collect();
+        Answer { subject, model, predictions, milliseconds: time.as_secs_f64() * 1e3 }
+    }
 }
 
 /// Positions of the largest numbers, largest first; ties in order, NaN last.
@@ -146,8 +213,8 @@ fn best(probabilities: &[f32], top: usize) -> Vec<usize> {
 }
 
 fn lines(answer: &Answer<'_>) -> String {
-    let mut lines =
-        vec![format!("{}   {} in {:.1} ms", answer.file, answer.model, answer.milliseconds)];
+    let (Subject::File(subject) | Subject::Text(subject)) = &answer.subject;
+    let mut lines = vec![format!("{subject}   {} in {:.1} ms", answer.model, answer.milliseconds)];
     let width = answer.predictions.iter().map(|p| p.name.chars().count()).max().unwrap_or(0);
     lines.extend(answer.predictions.iter().map(|p| {
         format!(

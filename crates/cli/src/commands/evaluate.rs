@@ -1,32 +1,36 @@
-//! `depthwise evaluate`: how good a model is on labelled pictures.
+//! `depthwise evaluate`: how good a model is on labelled pictures or texts.
 
 use crate::source::{self, EngineArgs, Preset};
 use crate::text::outln;
-use crate::training::{self, Bar, Prepared};
+use crate::training::{self, Bar, PictureSetup, Prepared};
 use anyhow::{Result, ensure};
 use depthwise_engine::Graph;
+use depthwise_engine::layers::ir::Dim;
 use depthwise_engine::tensor::Hw;
-use depthwise_train::data::{PictureSource, Splits};
-use depthwise_train::features::{Extractor, PictureInput};
+use depthwise_train::Augment;
+use depthwise_train::data::Splits;
+use depthwise_train::features::{Extractor, PictureInput, with_picture};
 use depthwise_train::fit::Predictions;
-use depthwise_train::metrics::softmax;
 use depthwise_train::report::{Mistake, Report};
+use depthwise_train::text::{Synonyms, TextEncoder};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 DATA is a folder with one folder of pictures per class, or a table (.csv) of `path,label` rows; of a
-folder with folders test or val in it, these are taken. Folders and labels must bear the names of the
-model's classes (--labels), or their numbers.
+folder with folders test or val in it, these are taken. For a model that reads text, it is a file
+(.jsonl or .csv) of texts and labels, or a folder with such a file called test or val. Folders and
+labels must bear the names of the model's classes (--labels), or their numbers.
 
 Examples:
   depthwise evaluate flowers.safetensors flowers/
   depthwise evaluate flowers.safetensors labels.csv --report flowers.html
+  depthwise evaluate reviews.safetensors reviews-test.jsonl
   depthwise evaluate net.onnx data/ --labels names.txt --preset torchvision --json")]
 pub(crate) struct Args {
     /// A model file.
     model: PathBuf,
-    /// A folder of folders of pictures, or a table of paths and labels.
+    /// A folder of folders of pictures, a table of paths and labels, or texts and labels.
     data: PathBuf,
     /// Names of the classes: one per line, or a JSON list or object.
     #[arg(long, value_name = "FILE")]
@@ -44,6 +48,9 @@ pub(crate) struct Args {
     engine: EngineArgs,
 }
 
+/// Samples that are computed at a time.
+const BATCH: usize = 8;
+
 /// What is to be evaluated, on what.
 pub(crate) struct Request<'a> {
     pub(crate) graph: &'a Graph,
@@ -56,7 +63,7 @@ pub(crate) struct Request<'a> {
     pub(crate) engine: &'a EngineArgs,
 }
 
-/// What a network makes of labelled pictures.
+/// What a network makes of labelled samples.
 pub(crate) struct Evaluated {
     pub(crate) labels: Vec<String>,
     pub(crate) part: Prepared,
@@ -78,48 +85,50 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     show(args, &name, &evaluated.labels, &evaluated.part, &evaluated.predictions)
 }
 
-/// Runs a network over labelled pictures.
+/// Runs a network over labelled samples: texts, where it has an encoder of its own, else pictures.
 pub(crate) fn predictions(request: &Request<'_>) -> Result<Evaluated> {
-    let &Request { graph, data: path, .. } = request;
-    let input = PictureInput::of(graph)?;
-    let hw = input.hw.unwrap_or(Hw::square(source::USUAL_SIDE));
-    let Request { name, preset, known, .. } = *request;
-    let preprocess = source::preprocessing(name, &graph.metadata, hw.h, preset, known)?;
-    let mut extractor = Extractor::new(graph, hw, 8, &request.engine.options())?;
+    let (engine, path) = (request.engine, request.data);
+    let threads = engine.par()?.threads();
+    let encoder = TextEncoder::from_metadata(&request.graph.metadata)?;
+    let graph = match &encoder {
+        Some(_) => request.graph.clone(),
+        None => with_picture(request.graph, picture_hw(request.graph)?, Dim::Fixed(1))?,
+    };
+    let mut extractor = Extractor::new(&graph, BATCH, &engine.options())?;
     let classes = extractor.width();
     let labels = source::labels(request.labels, &graph.metadata, classes)?;
-    let data = Splits::open_test(path)?.with_classes(path, &labels)?;
-    let threads = request.engine.par()?.threads();
-    // Pictures are seen once: none is kept.
-    let store = depthwise_train::data::PictureStore::new(&data, preprocess, 512 << 20);
-    let mut part = Prepared { data, store };
-    let mut bar = Bar::new(part.store.len(), "reading pictures");
-    let bad = part.store.check(threads, || bar.advance(1));
-    bar.clear();
-    part.store = part.store.without(&bad);
-    part.data.skip(bad);
-    ensure!(!part.data.samples.is_empty(), "{}: no readable pictures", path.display());
-    let source = PictureSource {
-        nchw: input.nchw,
-        threads,
-        ..PictureSource::new(&part.data, &part.store, &preprocess)?
+    let part = match encoder {
+        Some(encoder) => {
+            let data = Splits::open_text_test(path)?.with_classes(path, &labels)?;
+            training::prepare_texts(data, encoder, Synonyms::default(), 0, threads)
+        }
+        None => {
+            let data = Splits::open_test(path)?.with_classes(path, &labels)?;
+            let &Request { name, preset, known, .. } = request;
+            let side = picture_hw(&graph)?.h;
+            let setup = PictureSetup {
+                preprocess: source::preprocessing(name, &graph.metadata, side, preset, known)?,
+                nchw: PictureInput::of(&graph)?.nchw,
+                augment: Augment::default(),
+                seed: 0,
+                threads,
+                limit_bytes: 512 << 20,
+            };
+            training::prepare_pictures(data, &setup, "pictures")?
+        }
     };
-    let mut bar = Bar::new(part.store.len(), "evaluating");
-    let mut probabilities = extractor.all(&source, &[None], &mut |n| bar.advance(n))?;
+    ensure!(!part.data.samples.is_empty(), "{}: no readable samples", path.display());
+    let mut bar = Bar::new(part.data.samples.len(), "evaluating");
+    let mut probabilities = extractor.all(&*part.source, &[None], &mut |n| bar.advance(n))?;
     bar.clear();
-    if !are_probabilities(&probabilities, classes) {
-        softmax(&mut probabilities, classes);
-    }
-    let predictions = Predictions { probabilities, labels: source.labels.clone() };
+    training::to_probabilities(&mut probabilities, classes);
+    let predictions = Predictions { probabilities, labels: part.data.labels() };
     Ok(Evaluated { labels, part, predictions })
 }
 
-/// Whether every row is one of probabilities already.
-fn are_probabilities(rows: &[f32], classes: usize) -> bool {
-    rows.chunks_exact(classes.max(1)).all(|row| {
-        let sum: f32 = row.iter().sum();
-        (sum - 1.0).abs() < 1e-3 && row.iter().all(|x| (0.0..=1.0).contains(x))
-    })
+/// Extents of the pictures of a network.
+fn picture_hw(graph: &Graph) -> Result<Hw> {
+    Ok(PictureInput::of(graph)?.hw.unwrap_or(Hw::square(source::USUAL_SIDE)))
 }
 
 fn show(
@@ -135,18 +144,13 @@ fn show(
     } else {
         training::print(classes, &metrics)?;
         for skipped in part.data.skipped.iter().take(10) {
-            eprintln!("left out: {}: {}", skipped.path.display(), skipped.reason);
+            eprintln!("left out: {skipped}");
         }
         if part.data.skipped.len() > 10 {
-            eprintln!("left out: {} files in all", part.data.skipped.len());
+            eprintln!("left out: {} in all", part.data.skipped.len());
         }
     }
     let Some(page) = &args.report else { return Ok(()) };
-    let worst = predictions.worst(classes.len(), training::MISTAKES).into_iter();
-    let mistakes = worst.map(|(sample, predicted, probability)| {
-        let sample = &part.data.samples[sample];
-        Mistake { path: sample.path.clone(), right: sample.label, predicted, probability }
-    });
     let report = Report {
         title: format!("{name} on {}", args.data.display()),
         settings: vec![("model".into(), args.model.display().to_string())],
@@ -154,7 +158,7 @@ fn show(
         counts: Vec::new(),
         history: Vec::new(),
         best: 0,
-        mistakes: mistakes.collect(),
+        mistakes: Mistake::worst(&part.data, predictions, training::MISTAKES),
         metrics: Some(metrics),
         skipped: part.data.skipped.clone(),
     };

@@ -1,35 +1,37 @@
-//! `depthwise finetune`: a new classifier from pictures in folders.
+//! `depthwise finetune`: a new classifier from pictures or texts.
 
 mod network;
+mod search;
+mod text;
+mod train;
 mod tune;
 
 use crate::source::{self, EngineArgs, Preset};
 use crate::text::outln;
-use crate::training::{self, Bar, Prepared, Progress};
+use crate::training::{self, PictureSetup, Prepared};
 use anyhow::{Context, Result, ensure};
-use depthwise_engine::Graph;
 use depthwise_formats::SaveFormat;
-use depthwise_train::data::{
-    Dataset, FeatureSource, PictureSource, Sample, Source, Splits, TakeBatch,
-};
-use depthwise_train::features::Extractor;
-use depthwise_train::fit::{Decay, EpochRecord, Outcome, Predictions, evaluate};
+use depthwise_train::data::{Splits, holds_text};
+use depthwise_train::fit::{Decay, Outcome};
 use depthwise_train::report::{EventLog, Mistake, Report};
-use depthwise_train::{
-    Augment, FitError, FitOptions, Initializer, Learner, Loss, Optimizer, Pattern, TrainOptions,
-    Trainer, copy_parameters, fit,
-};
-use network::Network;
-use std::cell::OnceCell;
+use depthwise_train::{Augment, Initializer, Pattern};
+use network::{Form, Network};
+use search::{Found, Grid, Point};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use train::{Run, Trained};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 DATA is a folder with one folder of pictures per class, or a table (.csv) of `path,label` rows. Where
 it has folders train and val (or validation) of this kind, these are used; a folder test is left for
-`depthwise evaluate`. Without a val folder, --validation of the pictures are held back, the same share
+`depthwise evaluate`. Without a val folder, --validation of the samples are held back, the same share
 of every class.
+
+For texts, DATA is a file with a JSON object {\"text\": .., \"label\": ..} in every line (.jsonl), a table
+(.csv) with columns text and label (or without a head, with --text), or a folder with such files called
+train, val and test. A small convolutional network learns the words, or what --tokenizer makes of them,
+from scratch; --from takes a model that was trained so, with its vocabulary.
 
 Training has two phases. First the backbone stays as it is: the features of every picture are computed
 once, then a new last layer is trained on them (--epochs, --lr), which takes seconds. --views computes
@@ -46,8 +48,11 @@ better network of the same classes says of every picture.
 and there is no first phase. --init PATTERN=HOW gives fresh weights to a part of a network: he, glorot,
 gaussian=DEVIATION, uniform=LIMIT or constant=VALUE.
 
-The result is one file with network, weights, class names and preprocessing, for `depthwise classify
---model`. Beside it, in a folder (--run), are checkpoints, a page with curves, confusion and mistakes
+--search tries a grid of settings, `lr=1e-3,1e-2:batch=16,64:decay=0,0.01` (also tune-lr, smoothing and
+l1), prints what each comes to, and keeps the network of the best.
+
+The result is one file with network, weights, class names and preprocessing or vocabulary, for
+`depthwise classify --model`. Beside it, in a folder (--run), are checkpoints, a page with curves, confusion and mistakes
 (report.html) and an event log for TensorBoard.
 
 Augmentations: flip, flip-vertical, and with =NUMBER: crop (least share of the area, 0.01 to 1), rotate
@@ -62,13 +67,16 @@ Examples:
   depthwise finetune flowers/ -o flowers.safetensors --train all --rates 'head*=1,*=0.1'
   depthwise finetune flowers/ -o small.onnx --from mobilenet-v1:0.25 --teacher flowers.safetensors
   depthwise finetune flowers/ -o net.safetensors --init '*depthwise*=he' --train all
+  depthwise finetune flowers/ -o flowers.safetensors --search lr=1e-3,3e-3,1e-2:batch=16,64
+  depthwise finetune reviews.jsonl -o reviews.safetensors --synonyms words.csv
   depthwise finetune flowers/ -o flowers.safetensors --resume
 
 Then:
   depthwise classify --model flowers.safetensors photo.jpg
+  depthwise classify --model reviews.safetensors --text \"so good\"
   depthwise evaluate flowers.safetensors flowers/")]
 pub(crate) struct Args {
-    /// A folder of folders of pictures, or a table of paths and labels.
+    /// A folder of folders of pictures, a table of paths and labels, or texts and labels.
     data: PathBuf,
     /// Where to write the network.
     #[arg(short, long, value_name = "FILE")]
@@ -100,9 +108,18 @@ pub(crate) struct Args {
     /// Learning rate of the new layer, after a warm-up and before it falls along a cosine.
     #[arg(long, default_value_t = 1e-3)]
     lr: f32,
+    /// How that rate and --tune-lr fall: cosine, constant, step=EPOCHS:FACTOR, exponential=FACTOR, or
+    /// plateau=EPOCHS:FACTOR after epochs without a lower loss.
+    #[arg(long, value_name = "HOW", default_value = "cosine", value_parser = parse_schedule)]
+    schedule: Decay,
     #[command(flatten)]
     tune: tune::TuneArgs,
-    /// Pictures per step.
+    #[command(flatten)]
+    words: text::TextArgs,
+    /// Settings to be tried in all combinations: `NAME=VALUE,..:NAME=VALUE,..`.
+    #[arg(long, value_name = "GRID")]
+    search: Option<Grid>,
+    /// Samples per step.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
     /// Share of the targets that all classes get alike.
@@ -111,10 +128,13 @@ pub(crate) struct Args {
     /// Weight decay.
     #[arg(long, default_value_t = 1e-2)]
     decay: f32,
+    /// Factor of the sum of absolute weights in the loss.
+    #[arg(long, default_value_t = 0.0, value_name = "FACTOR")]
+    l1: f32,
     /// Stop a phase after so many epochs without a better validation; 0 never.
     #[arg(long, default_value_t = 10)]
     patience: usize,
-    /// Share of the pictures held back for validation, where DATA has no folder for it.
+    /// Share of the samples held back for validation, where DATA has no folder for it.
     #[arg(long, default_value_t = 0.2, value_name = "SHARE")]
     validation: f32,
     /// Random changes to training pictures.
@@ -142,6 +162,10 @@ pub(crate) struct Args {
     engine: EngineArgs,
 }
 
+fn parse_schedule(text: &str) -> Result<Decay, String> {
+    text.parse()
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(
         args.force || args.resume || !args.output.exists(),
@@ -154,58 +178,71 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         args.output.display()
     );
     let start = Instant::now();
-    let (train, validation) = parts(args)?;
-    let network = Network::load(args, train.classes.len())?;
     let threads = args.engine.par()?.threads();
-    let bytes = args.cache.saturating_mul(1 << 20);
-    let prepare =
-        |data, what| training::prepare(data, network.preprocess, threads, bytes / 2, what);
-    let train = prepare(train, "training pictures")?;
-    let validation = prepare(validation, "validation pictures")?;
+    let is_text = args.words.text || holds_text(&args.data)?;
+    let (network, train, validation) = match is_text {
+        true => text::load(args, threads)?,
+        false => pictures(args, threads)?,
+    };
     train.data.check_trainable(&args.data)?;
-    announce(args, &network, &train.data, &validation.data)?;
+    announce(args, &network, &train, &validation)?;
 
     let folder = args.run.clone().unwrap_or_else(|| args.output.with_extension("run"));
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let run = Run { args, network, train, validation, folder, threads };
-    let mut log = EventLog::create(&run.folder)?;
-    let trained = run.train(&mut log)?;
-    let graph = run.network.finish(trained.graph, &run.train.data.classes);
+    let run = Run::new(args, network, train, validation, threads);
+    let point = Point::of(args);
+    let Found { point, trained, tried } = match &args.search {
+        Some(grid) => search::run(&run, grid, point, &folder)?,
+        None => {
+            let trained = run.train(&point, &folder, &mut EventLog::create(&folder)?)?;
+            Found { point, trained, tried: Vec::new() }
+        }
+    };
+    let graph = run.network.finish(trained.graph.clone(), &run.train.data.classes)?;
     source::save(&graph, &args.output)?;
-    let report = run.report(&trained.outcome, &trained.predictions);
-    let page = report.save(&run.folder)?;
+    let report = report(&run, &point, &trained, tried);
+    let page = report.save(&folder)?;
     conclude(args, &report, &trained.outcome, &page, start)
 }
 
-/// The part to learn from and the part to validate with.
-fn parts(args: &Args) -> Result<(Dataset, Dataset)> {
-    let Splits { train, validation } = Splits::open(&args.data)?;
-    Ok(match validation {
-        Some(validation) => (train, validation),
-        None => train.split(args.validation, args.seed)?,
-    })
+/// The network and the pictures to learn from and to validate with.
+fn pictures(args: &Args, threads: usize) -> Result<(Network, Prepared, Prepared)> {
+    let (train, validation) = Splits::open(&args.data)?.parts(args.validation, args.seed)?;
+    let network = Network::of_pictures(args, train.classes.len())?;
+    let Form::Pictures { preprocess, nchw, .. } = network.form else {
+        unreachable!("a network of pictures takes pictures")
+    };
+    let setup = PictureSetup {
+        preprocess,
+        nchw,
+        augment: args.augment,
+        seed: args.seed,
+        threads,
+        limit_bytes: args.cache.saturating_mul(1 << 20) / 2,
+    };
+    let train = training::prepare_pictures(train, &setup, "training pictures")?;
+    let validation = training::prepare_pictures(validation, &setup, "validation pictures")?;
+    Ok((network, train, validation))
 }
 
-fn announce(args: &Args, network: &Network, train: &Dataset, validation: &Dataset) -> Result<()> {
-    let backbone = &network.name;
+fn announce(args: &Args, network: &Network, train: &Prepared, validation: &Prepared) -> Result<()> {
+    let (train, validation) = (&train.data, &validation.data);
     outln!(
-        "{} classes, {} pictures to learn from, {} to validate with",
+        "{} classes, {} samples to learn from, {} to validate with",
         train.classes.len(),
         train.samples.len(),
         validation.samples.len()
     );
-    outln!("{backbone}, {} pixels: {}", network.hw, network.preprocess);
-    let skipped = train.skipped.len() + validation.skipped.len();
-    if skipped > 0 {
-        let first = train.skipped.iter().chain(&validation.skipped).next();
-        let first =
-            first.map(|s| format!("{}: {}", s.path.display(), s.reason)).unwrap_or_default();
-        outln!("{skipped} files are left out ({first}); the report names them");
+    outln!("{}, {}", network.name, network.form);
+    let mut skipped = train.skipped.iter().chain(&validation.skipped);
+    if let Some(first) = skipped.next() {
+        outln!("{} left out ({first}); the report names all", 1 + skipped.count());
     }
     if validation.samples.is_empty() {
-        outln!("no validation pictures: the last epoch is kept, and the report has no figures");
+        ensure!(args.search.is_none(), "--search needs samples to validate with");
+        outln!("no validation samples: the last epoch is kept, and the report has no figures");
     }
-    outln!("augmentation: {}", args.augment);
+    outln!("augmentation: {}", network.form.augmentation(args));
     if network.head_epochs > 0 {
         outln!("1. the new layer: {} epochs on {} views", network.head_epochs, args.views + 1);
     }
@@ -215,277 +252,48 @@ fn announce(args: &Args, network: &Network, train: &Dataset, validation: &Datase
     Ok(())
 }
 
-/// A run whose data are read.
-struct Run<'a> {
-    args: &'a Args,
-    network: Network,
-    train: Prepared,
-    validation: Prepared,
-    folder: PathBuf,
-    threads: usize,
-}
-
-/// What a run came to.
-struct Trained {
-    graph: Graph,
-    /// Of both phases, epochs numbered through.
-    outcome: Outcome,
-    /// For the validation pictures.
-    predictions: Predictions,
-}
-
-impl Run<'_> {
-    /// Both phases; the better one is what is left.
-    fn train(&self, log: &mut EventLog) -> Result<Trained> {
-        let head = match self.network.head_epochs {
-            0 => None,
-            epochs => Some(self.train_head(epochs, log)?),
-        };
-        if self.network.scope.is_head() {
-            return head.context("--epochs 0 with --train head trains nothing");
-        }
-        let start = head.as_ref().map_or(&self.network.graph, |head| &head.graph);
-        let before = head.as_ref().map_or(0, |head| head.outcome.history.len());
-        let mut tuned = self.tune(start.clone(), before, log)?;
-        let Some(head) = head else { return Ok(tuned) };
-        let best = |trained: &Trained| trained.outcome.history[trained.outcome.best - 1];
-        let keep_head =
-            !self.validation.data.samples.is_empty() && !best(&tuned).beats(&best(&head));
-        let own = tuned.outcome.history.iter();
-        let own = own.map(|e| EpochRecord { epoch: e.epoch + before, ..*e });
-        let outcome = Outcome {
-            history: head.outcome.history.iter().copied().chain(own).collect(),
-            best: if keep_head { head.outcome.best } else { before + tuned.outcome.best },
-            stopped_early: tuned.outcome.stopped_early,
-        };
-        if keep_head {
-            tuned = head;
-        }
-        Ok(Trained { outcome, ..tuned })
+fn report(run: &Run<'_>, point: &Point, trained: &Trained, tried: Vec<(String, String)>) -> Report {
+    let (args, network, validation) = (run.args, &run.network, &run.validation.data);
+    let named = |name: &str, value: String| (name.to_owned(), value);
+    let mut settings = vec![
+        named("data", args.data.display().to_string()),
+        named("network", network.name.clone()),
+        named("input", network.form.to_string()),
+        named("augmentation", network.form.augmentation(args)),
+        named("batch", point.batch.to_string()),
+        named("label smoothing", point.smoothing.to_string()),
+        named("weight decay", point.decay.to_string()),
+        named("schedule", format!("{:?}", args.schedule)),
+        named("seed", args.seed.to_string()),
+    ];
+    if point.l1 > 0.0 {
+        settings.push(named("L1", point.l1.to_string()));
     }
-
-    /// The new layer alone, on features.
-    fn train_head(&self, epochs: u32, log: &mut EventLog) -> Result<Trained> {
-        let args = self.args;
-        let (backbone, head) = self.network.split()?;
-        let views: Vec<Option<u64>> =
-            [None].into_iter().chain((0..args.views.into()).map(Some)).collect();
-        let train = self.features(&self.train, &backbone, views);
-        let validation = self.features(&self.validation, &backbone, vec![None]);
-        let mut learner = Learner::new(Trainer::new(
-            head,
-            TrainOptions {
-                loss: self.cross_entropy(),
-                optimizer: Optimizer::adamw(args.decay),
-                no_decay: vec!["*.bias".into()],
-                seed: args.seed,
-                threads: self.threads,
-                ..TrainOptions::default()
-            },
-        )?);
-        let options = FitOptions {
-            epochs: epochs as usize,
-            rate: args.lr,
-            checkpoint: Some(self.folder.join("head.checkpoint.safetensors")),
-            settings: format!("{}, {} views", self.settings(), args.views),
-            ..self.options()
-        };
-        let mut progress = Progress::new(log, options.epochs, 0);
-        let fitted = fit(&mut learner, &train, &validation, &options, &mut progress);
-        progress.bar.clear();
-        let outcome = fitted?;
-        let mut graph = self.network.graph.clone();
-        copy_parameters(&learner.trainer.graph()?, &mut graph)?;
-        let predictions = evaluate(&mut learner, &validation, args.batch.into())?;
-        Ok(Trained { graph, outcome, predictions })
+    if network.head_epochs > 0 {
+        let (epochs, lr, views) = (network.head_epochs, point.lr, args.views + 1);
+        let text = format!("{epochs} epochs on {views} views, learning rate {lr}");
+        settings.push(named("1. the new layer", text));
     }
-
-    /// Layers of the network on pictures.
-    fn tune(&self, graph: Graph, before: usize, log: &mut EventLog) -> Result<Trained> {
-        let (args, tune) = (self.args, &self.args.tune);
-        let teacher = self.network.teacher(args, &self.train.data.classes)?;
-        let options = tune.train_options(&self.network, args.decay, &graph)?;
-        let loss = match &teacher {
-            Some(_) => tune.distillation(),
-            None => self.cross_entropy(),
-        };
-        let trainer = Trainer::new(
-            graph,
-            TrainOptions { loss, seed: args.seed, threads: self.threads, ..options },
-        )?;
-        let trained = trainer.parameters().map(|(_, values)| values.len()).sum::<usize>();
-        outln!("{trained} parameters are trained");
-        let mut learner = Learner { trainer, teacher };
-        let train = self.pictures(&self.train)?;
-        let validation = self.pictures(&self.validation)?;
-        let options = FitOptions {
-            epochs: tune.tune_epochs as usize,
-            rate: tune.tune_lr,
-            checkpoint: Some(self.folder.join("checkpoint.safetensors")),
-            settings: format!(
-                "{}, after {before} epochs of the new layer of rate {} and {} views; {}",
-                self.settings(),
-                args.lr,
-                args.views,
-                tune.settings(&self.network.scope)
-            ),
-            ..self.options()
-        };
-        let mut progress = Progress::new(log, options.epochs, before);
-        let fitted = fit(&mut learner, &train, &validation, &options, &mut progress);
-        progress.bar.clear();
-        let outcome = fitted?;
-        let predictions = evaluate(&mut learner, &validation, args.batch.into())?;
-        Ok(Trained { graph: learner.trainer.averaged_graph()?, outcome, predictions })
+    if !network.scope.is_head() {
+        let (epochs, lr) = (args.tune.tune_epochs, point.tune_lr);
+        let how = args.tune.settings(&network.scope);
+        let text = format!("{epochs} epochs, learning rate {lr}; {how}");
+        settings.push(named("2. the network", text));
     }
-
-    fn cross_entropy(&self) -> Loss {
-        Loss::CrossEntropy { label_smoothing: self.args.smoothing, class_weights: Vec::new() }
-    }
-
-    fn pictures<'p>(&self, part: &'p Prepared) -> Result<PictureSource<'p>, FitError> {
-        Ok(PictureSource {
-            augment: self.args.augment,
-            seed: self.args.seed,
-            nchw: self.network.nchw,
-            threads: self.threads,
-            ..PictureSource::new(&part.data, &part.store, &self.network.preprocess)?
-        })
-    }
-
-    fn features<'p>(
-        &'p self,
-        part: &'p Prepared,
-        backbone: &'p Graph,
-        views: Vec<Option<u64>>,
-    ) -> LazyFeatures<'p> {
-        let (len, classes) = (part.data.samples.len(), part.data.classes.len());
-        let compute = move || {
-            const BATCH: usize = 16;
-            let options = self.args.engine.options();
-            let mut extractor = Extractor::new(backbone, self.network.hw, BATCH, &options)?;
-            let source = self.pictures(part)?;
-            let mut bar = Bar::new(len * views.len(), "computing features");
-            let all = extractor.all(&source, &views, &mut |n| bar.advance(n));
-            bar.clear();
-            FeatureSource::new(all?, extractor.width(), source.labels, classes)
-        };
-        LazyFeatures { len, classes, compute: Box::new(compute), computed: OnceCell::new() }
-    }
-
-    fn options(&self) -> FitOptions {
-        let args = self.args;
-        FitOptions {
-            batch: args.batch.into(),
-            warmup: 0.05,
-            decay: Decay::Cosine,
-            patience: (args.patience > 0).then_some(args.patience),
-            seed: args.seed,
-            resume: args.resume,
-            ..FitOptions::default()
-        }
-    }
-
-    /// What both phases depend on, for their checkpoints.
-    fn settings(&self) -> String {
-        let (args, network) = (self.args, &self.network);
-        // The names of the files decide which picture is which.
-        let names = self.train.data.samples.iter().map(|s| s.path.as_os_str());
-        format!(
-            "{} at {} cut {}, fresh {:?}, {}, augmentation {}, smoothing {}, decay {}, dropout {}, \
-             files {:016x}",
-            network.name,
-            network.hw,
-            args.cut.as_deref().unwrap_or("before the classifier"),
-            network.init,
-            network.preprocess,
-            args.augment,
-            args.smoothing,
-            args.decay,
-            args.tune.dropout,
-            training::digest(names),
-        )
-    }
-
-    fn report(&self, outcome: &Outcome, predictions: &Predictions) -> Report {
-        let (args, network, validation) = (self.args, &self.network, &self.validation.data);
-        let classes = validation.classes.len();
-        let worst = predictions.worst(classes, training::MISTAKES).into_iter();
-        let mistakes = worst.map(|(sample, predicted, probability)| {
-            let Sample { path, label } = &validation.samples[sample];
-            Mistake { path: path.clone(), right: *label, predicted, probability }
-        });
-        let mut settings = vec![
-            ("data", args.data.display().to_string()),
-            ("network", network.name.clone()),
-            ("pictures", format!("{}, {}", network.hw, network.preprocess)),
-            ("augmentation", args.augment.to_string()),
-            ("batch", args.batch.to_string()),
-            ("label smoothing", args.smoothing.to_string()),
-            ("weight decay", args.decay.to_string()),
-            ("seed", args.seed.to_string()),
-        ];
-        if network.head_epochs > 0 {
-            let (epochs, lr, views) = (network.head_epochs, args.lr, args.views + 1);
-            let text = format!("{epochs} epochs on {views} views, learning rate {lr}");
-            settings.push(("1. the new layer", text));
-        }
-        if !network.scope.is_head() {
-            let (epochs, lr) = (args.tune.tune_epochs, args.tune.tune_lr);
-            let how = args.tune.settings(&network.scope);
-            settings
-                .push(("2. the network", format!("{epochs} epochs, learning rate {lr}; {how}")));
-        }
-        settings.push(("output", args.output.display().to_string()));
-        let train = &self.train.data;
-        let any = !validation.samples.is_empty();
-        Report {
-            title: format!("Fine-tuning on {}", args.data.display()),
-            settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            classes: train.classes.clone(),
-            counts: train.counts().into_iter().zip(validation.counts()).collect(),
-            history: outcome.history.clone(),
-            best: outcome.best,
-            metrics: any.then(|| predictions.metrics(classes)),
-            mistakes: mistakes.collect(),
-            skipped: train.skipped.iter().chain(&validation.skipped).cloned().collect(),
-        }
-    }
-}
-
-/// Features that are computed when a batch is first asked for: a run that goes on in the second
-/// phase needs none.
-struct LazyFeatures<'p> {
-    len: usize,
-    classes: usize,
-    compute: Box<dyn Fn() -> Result<FeatureSource, FitError> + 'p>,
-    computed: OnceCell<FeatureSource>,
-}
-
-impl Source for LazyFeatures<'_> {
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn batches(
-        &self,
-        order: &[usize],
-        size: usize,
-        epoch: Option<u64>,
-        take: &mut TakeBatch<'_>,
-    ) -> Result<(), FitError> {
-        let source = match self.computed.get() {
-            Some(source) => source,
-            None => {
-                let source = (self.compute)()?;
-                self.computed.get_or_init(|| source)
-            }
-        };
-        source.batches(order, size, epoch, take)
+    settings.push(named("output", args.output.display().to_string()));
+    settings.extend(tried);
+    let (train, predictions) = (&run.train.data, &trained.predictions);
+    let any = !validation.samples.is_empty();
+    Report {
+        title: format!("Fine-tuning on {}", args.data.display()),
+        settings,
+        classes: train.classes.clone(),
+        counts: train.counts().into_iter().zip(validation.counts()).collect(),
+        history: trained.outcome.history.clone(),
+        best: trained.outcome.best,
+        metrics: any.then(|| predictions.metrics(validation.classes.len())),
+        mistakes: Mistake::worst(validation, predictions, training::MISTAKES),
+        skipped: train.skipped.iter().chain(&validation.skipped).cloned().collect(),
     }
 }
 
@@ -507,6 +315,6 @@ fn conclude(
         page.display(),
         start.elapsed().as_secs_f64()
     );
-    outln!("try: depthwise classify --model {output} PHOTO");
+    outln!("try: depthwise classify --model {output} PHOTO (or --text TEXT)");
     Ok(())
 }

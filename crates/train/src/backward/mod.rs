@@ -7,12 +7,14 @@
 mod layers;
 mod math;
 mod moving;
+mod recompute;
 
 use crate::TrainError;
 use crate::builder::Builder;
 use depthwise_layers::Op;
 use depthwise_layers::ir::{Graph, Node, ValueId};
 use depthwise_tensor::Shape;
+use recompute::Recompute;
 
 /// A graph with gradients.
 #[derive(Clone, Debug)]
@@ -41,15 +43,17 @@ pub fn backward(
     shapes: &[Shape],
 ) -> Result<Backward, TrainError> {
     let mut builder = Builder::of_graph(graph.clone(), shapes)?;
-    let gradients = differentiate(&mut builder, loss, wanted)?;
+    let gradients = differentiate(&mut builder, loss, wanted, false)?;
     Ok(Backward { graph: builder.graph, gradients })
 }
 
-/// As [`backward`], in place.
+/// As [`backward`], in place. With `recompute`, the way back reads activations that it computes a
+/// second time, piece by piece.
 pub(crate) fn differentiate(
     b: &mut Builder,
     loss: ValueId,
     wanted: &[ValueId],
+    recompute: bool,
 ) -> Result<Vec<Option<ValueId>>, TrainError> {
     if b.shape(loss).elements() != 1 {
         let name = b.graph.value(loss).name.clone();
@@ -68,15 +72,20 @@ pub(crate) fn differentiate(
     let one = b.number(1.0, loss);
     let shape = b.shape(loss);
     gradients[loss.index()] = Some(b.expand(one, &shape)?);
-    for node in nodes.iter().rev() {
+    let mut again = recompute.then(|| Recompute::new(b, &nodes, loss));
+    for (at, node) in nodes.iter().enumerate().rev() {
         let dys: Vec<Option<ValueId>> = node.outputs.iter().map(|y| gradients[y.index()]).collect();
         let wants: Vec<bool> =
             node.inputs.iter().map(|x| x.is_some_and(|x| depends[x.index()])).collect();
         if dys.iter().all(Option::is_none) || !wants.contains(&true) {
             continue;
         }
+        let second = match &mut again {
+            Some(again) => again.node(b, &nodes, at)?,
+            None => node.clone(),
+        };
         b.set_prefix(format!("{}.grad.", node.name));
-        let rule = Rule { node, dys: &dys, wants: &wants };
+        let rule = Rule { node: &second, dys: &dys, wants: &wants };
         for (input, dx) in node.inputs.iter().zip(rule.apply(b)?) {
             let (Some(input), Some(dx)) = (input, dx) else { continue };
             let sum = match gradients[input.index()] {

@@ -5,13 +5,14 @@ use super::{Dataset, PictureStore};
 use crate::augment::{Augment, mix};
 use crate::streams::{Use, rng};
 use crate::{FitError, streams};
-use depthwise_tensor::{Hw, Tensor};
+use depthwise_tensor::{Element, Hw, Tensor};
 use depthwise_vision::{Normalize, Picture, Preprocess};
 
 /// Samples that are computed together.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// `N,H,W,3` pictures (`N,3,H,W` for networks that take channels first) or `N,F` features.
+    /// `N,H,W,3` pictures (`N,3,H,W` for networks that take channels first), `N,F` features or `N,L`
+    /// tokens.
     pub input: Tensor,
     /// `N,C`: the probability that each class should get.
     pub targets: Tensor,
@@ -52,26 +53,108 @@ pub trait Source {
     ) -> Result<(), FitError>;
 }
 
-/// `1 - smoothing` for the class of each sample, and `smoothing` shared by all: `N,C`.
-pub(crate) fn one_hot(
-    labels: &[usize],
-    classes: usize,
-    smoothing: f32,
-) -> Result<Tensor, FitError> {
-    let rest = smoothing / classes as f32;
-    let mut targets = vec![rest; labels.len() * classes];
-    for (row, &label) in targets.chunks_exact_mut(classes).zip(labels) {
-        row[label] += 1.0 - smoothing;
+/// Samples that can be made one at a time, in any order, by any thread. All that are examples are a
+/// [`Source`], whose batches do not depend on the number of threads.
+pub trait Examples: Sync {
+    /// Of the input.
+    type Element: Element + Default;
+
+    /// Number of the class of each sample.
+    fn labels(&self) -> &[usize];
+
+    /// Number of classes; labels are below it.
+    fn classes(&self) -> usize;
+
+    /// Extents of the input of one sample.
+    fn dims(&self) -> Vec<usize>;
+
+    /// Writes the input of a sample, dense: as it is, or as an epoch changes it at random.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn write(
+        &self,
+        sample: usize,
+        epoch: Option<u64>,
+        out: &mut [Self::Element],
+    ) -> Result<(), FitError>;
+
+    /// Threads that make samples ahead.
+    fn threads(&self) -> usize {
+        1
     }
-    Ok(Tensor::from_vec(&[labels.len(), classes], targets)?)
+
+    /// Blends the samples of a batch and their targets, `N,C`, as an epoch has it.
+    fn blend(
+        &self,
+        _epoch: u64,
+        _samples: &[usize],
+        _input: &mut [Self::Element],
+        _targets: &mut [f32],
+    ) {
+    }
+}
+
+impl<E: Examples> Source for E {
+    fn len(&self) -> usize {
+        self.labels().len()
+    }
+
+    fn classes(&self) -> usize {
+        Examples::classes(self)
+    }
+
+    fn batches(
+        &self,
+        order: &[usize],
+        size: usize,
+        epoch: Option<u64>,
+        take: &mut TakeBatch<'_>,
+    ) -> Result<(), FitError> {
+        let parts: Vec<&[usize]> = order.chunks(size.max(1)).collect();
+        let make = |index: usize| batch(self, parts[index], epoch);
+        let threads = self.threads();
+        in_order(parts.len(), threads, threads + 2, make, |_, batch| take(batch))
+    }
+}
+
+fn batch<E: Examples>(
+    examples: &E,
+    samples: &[usize],
+    epoch: Option<u64>,
+) -> Result<Batch, FitError> {
+    let mut dims = examples.dims();
+    let len: usize = dims.iter().product();
+    let mut input = vec![E::Element::default(); samples.len() * len];
+    for (&sample, row) in samples.iter().zip(input.chunks_exact_mut(len.max(1))) {
+        examples.write(sample, epoch, row)?;
+    }
+    let labels: Vec<usize> = samples.iter().map(|&sample| examples.labels()[sample]).collect();
+    let classes = examples.classes();
+    let mut targets = one_hot(&labels, classes);
+    if let Some(epoch) = epoch {
+        examples.blend(epoch, samples, &mut input, &mut targets);
+    }
+    dims.insert(0, samples.len());
+    let targets = Tensor::from_vec(&[samples.len(), classes], targets)?;
+    Ok(Batch { input: Tensor::from_vec(&dims, input)?, targets, labels, samples: samples.to_vec() })
+}
+
+/// 1 for the class of each sample, else 0: `N,C`.
+fn one_hot(labels: &[usize], classes: usize) -> Vec<f32> {
+    let mut targets = vec![0.0; labels.len() * classes];
+    for (row, &label) in targets.chunks_exact_mut(classes.max(1)).zip(labels) {
+        row[label] = 1.0;
+    }
+    targets
 }
 
 /// Pictures of a store, cropped to the size of a network, changed at random, normalised: read
 /// ahead by threads of its own.
-#[derive(Clone, Debug)]
-pub struct PictureSource<'s> {
+#[derive(Debug)]
+pub struct PictureSource {
     /// The pictures.
-    pub store: &'s PictureStore,
+    pub store: PictureStore,
     /// Class of each.
     pub labels: Vec<usize>,
     /// Number of classes.
@@ -90,7 +173,7 @@ pub struct PictureSource<'s> {
     pub threads: usize,
 }
 
-impl<'s> PictureSource<'s> {
+impl PictureSource {
     /// The pictures of `data`, whose store is `store`, for a network that takes what `preprocess`
     /// makes. Without random changes, on one thread, channels last.
     ///
@@ -98,9 +181,9 @@ impl<'s> PictureSource<'s> {
     /// [`FitError::Setting`] where `preprocess` gives pictures of different sizes.
     pub fn new(
         data: &Dataset,
-        store: &'s PictureStore,
+        store: PictureStore,
         preprocess: &Preprocess,
-    ) -> Result<PictureSource<'s>, FitError> {
+    ) -> Result<PictureSource, FitError> {
         let of = |h, w| preprocess.output_hw(Hw { h, w }).ok();
         let (hw, other) = (of(1000, 1500), of(1500, 1000));
         let Some(hw) = hw.filter(|_| hw == other) else {
@@ -109,7 +192,7 @@ impl<'s> PictureSource<'s> {
         };
         Ok(PictureSource {
             store,
-            labels: data.samples.iter().map(|s| s.label).collect(),
+            labels: data.labels(),
             classes: data.classes.len(),
             hw,
             normalize: preprocess.normalize,
@@ -133,39 +216,48 @@ impl<'s> PictureSource<'s> {
             }
             None => picture.centre_crop(self.hw),
         };
-        result.map_err(|source| FitError::Picture { path: "picture".into(), source })
+        result.map_err(|source| self.store.error(sample, source))
+    }
+}
+
+impl Examples for PictureSource {
+    type Element = f32;
+
+    fn labels(&self) -> &[usize] {
+        &self.labels
     }
 
-    fn batch(&self, samples: &[usize], epoch: Option<u64>) -> Result<Batch, FitError> {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
+    fn dims(&self) -> Vec<usize> {
         let Hw { h, w } = self.hw;
-        let len = h * w * 3;
-        let mut input = vec![0f32; samples.len() * len];
-        let mut row = vec![0f32; if self.nchw { len } else { 0 }];
-        for (&sample, out) in samples.iter().zip(input.chunks_exact_mut(len)) {
-            let picture = self.picture(sample, epoch)?;
-            let into = if self.nchw { &mut row[..] } else { &mut *out };
-            let fail = |source| FitError::Picture { path: "picture".into(), source };
-            self.normalize.write(picture.pixels(), into).map_err(fail)?;
-            if self.nchw {
-                channels_first(&row, out);
-            }
+        if self.nchw { vec![3, h, w] } else { vec![h, w, 3] }
+    }
+
+    fn write(&self, sample: usize, epoch: Option<u64>, out: &mut [f32]) -> Result<(), FitError> {
+        let picture = self.picture(sample, epoch)?;
+        let fail = |source| self.store.error(sample, source);
+        if !self.nchw {
+            return self.normalize.write(picture.pixels(), out).map_err(fail);
         }
-        let labels: Vec<usize> = samples.iter().map(|&sample| self.labels[sample]).collect();
-        let mut targets = one_hot(&labels, self.classes, 0.0)?;
-        if let (Some(epoch), Some(first)) = (epoch, samples.first())
-            && self.augment.mixup > 0.0
-        {
-            let mut rng = rng(self.seed, Use::Mixup, epoch, *first);
-            let share = streams::beta(&mut rng, self.augment.mixup);
-            mix(&mut input, samples.len(), share);
-            let mut soft = targets.to_f32().into_owned();
-            mix(&mut soft, samples.len(), share);
-            targets = Tensor::from_vec(&[samples.len(), self.classes], soft)?;
-        }
-        let n = samples.len();
-        let dims = if self.nchw { [n, 3, h, w] } else { [n, h, w, 3] };
-        let input = Tensor::from_vec(&dims, input)?;
-        Ok(Batch { input, targets, labels, samples: samples.to_vec() })
+        let mut row = vec![0f32; out.len()];
+        self.normalize.write(picture.pixels(), &mut row).map_err(fail)?;
+        channels_first(&row, out);
+        Ok(())
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn blend(&self, epoch: u64, samples: &[usize], input: &mut [f32], targets: &mut [f32]) {
+        let Some(&first) = samples.first().filter(|_| self.augment.mixup > 0.0) else { return };
+        let share =
+            streams::beta(&mut rng(self.seed, Use::Mixup, epoch, first), self.augment.mixup);
+        mix(input, samples.len(), share);
+        mix(targets, samples.len(), share);
     }
 }
 
@@ -179,28 +271,6 @@ fn channels_first(pixels: &[f32], out: &mut [f32]) {
     }
 }
 
-impl Source for PictureSource<'_> {
-    fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    fn batches(
-        &self,
-        order: &[usize],
-        size: usize,
-        epoch: Option<u64>,
-        take: &mut TakeBatch<'_>,
-    ) -> Result<(), FitError> {
-        let parts: Vec<&[usize]> = order.chunks(size.max(1)).collect();
-        let make = |index: usize| self.batch(parts[index], epoch);
-        in_order(parts.len(), self.threads, self.threads + 2, make, |_, batch| take(batch))
-    }
-}
-
 /// Features of samples, computed before.
 #[derive(Clone, Debug)]
 pub struct FeatureSource {
@@ -211,8 +281,8 @@ pub struct FeatureSource {
     pub width: usize,
     /// Class of each sample, `N`.
     pub labels: Vec<usize>,
-    /// `N,C`: what each sample should give.
-    pub targets: Tensor,
+    /// Number of classes, `C`.
+    pub classes: usize,
 }
 
 impl FeatureSource {
@@ -239,8 +309,7 @@ impl FeatureSource {
             let want = "below the number of classes";
             return Err(FitError::Setting { name: "label", value: label.to_string(), want });
         }
-        let targets = one_hot(&labels, classes, 0.0)?;
-        Ok(FeatureSource { features, width, labels, targets })
+        Ok(FeatureSource { features, width, labels, classes })
     }
 
     /// Number of random changes that the samples were seen under.
@@ -252,38 +321,25 @@ impl FeatureSource {
     }
 }
 
-impl Source for FeatureSource {
-    fn len(&self) -> usize {
-        self.labels.len()
+impl Examples for FeatureSource {
+    type Element = f32;
+
+    fn labels(&self) -> &[usize] {
+        &self.labels
     }
 
     fn classes(&self) -> usize {
-        self.targets.shape()[1]
+        self.classes
     }
 
-    fn batches(
-        &self,
-        order: &[usize],
-        size: usize,
-        epoch: Option<u64>,
-        take: &mut TakeBatch<'_>,
-    ) -> Result<(), FitError> {
-        let (width, classes) = (self.width, self.classes());
+    fn dims(&self) -> Vec<usize> {
+        vec![self.width]
+    }
+
+    fn write(&self, sample: usize, epoch: Option<u64>, out: &mut [f32]) -> Result<(), FitError> {
         let view = epoch.map_or(0, |epoch| epoch % self.views().max(1) as u64) as usize;
-        let features = &self.features[view * self.labels.len() * width..];
-        let targets = self.targets.to_f32();
-        for samples in order.chunks(size.max(1)) {
-            let rows = |from: &[f32], width: usize| {
-                let rows = samples.iter().flat_map(|&s| &from[s * width..][..width]);
-                Tensor::from_vec(&[samples.len(), width], rows.copied().collect::<Vec<f32>>())
-            };
-            take(Batch {
-                input: rows(features, width)?,
-                targets: rows(&targets, classes)?,
-                labels: samples.iter().map(|&sample| self.labels[sample]).collect(),
-                samples: samples.to_vec(),
-            })?;
-        }
+        let row = view * self.labels.len() + sample;
+        out.copy_from_slice(&self.features[row * self.width..][..self.width]);
         Ok(())
     }
 }
@@ -300,7 +356,7 @@ mod tests {
             let path = folder.join(format!("{i}.png"));
             let png = Picture::from_raw(20, 16, pixels).unwrap().to_png().unwrap();
             std::fs::write(&path, png).unwrap();
-            data.samples.push(Sample { path, label: i % 2 });
+            data.samples.push(Sample { item: path, label: i % 2 });
         }
         data
     }
@@ -332,7 +388,7 @@ mod tests {
                 augment: augment.parse().unwrap(),
                 seed,
                 threads,
-                ..PictureSource::new(&data, &store, &steps()).unwrap()
+                ..PictureSource::new(&data, store, &steps()).unwrap()
             };
             (all(&source, 4, Some(3)), all(&source, 4, Some(4)), all(&source, 4, None))
         };
@@ -355,8 +411,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = data(folder.path());
         let store = PictureStore::new(&data, steps(), usize::MAX);
-        let mut source = PictureSource::new(&data, &store, &steps()).unwrap();
-        let picture = Picture::open(&data.samples[10].path).unwrap();
+        let mut source = PictureSource::new(&data, store, &steps()).unwrap();
+        let picture = Picture::open(&data.samples[10].item).unwrap();
         let want = steps().tensor(&picture).unwrap().to_f32().into_owned();
         let batches = all(&source, 11, None);
         assert_eq!(batches[0].0[..192], want);
@@ -378,12 +434,5 @@ mod tests {
         assert_eq!(of(Some(1)), [12., 13., 10., 11.]);
         assert!(FeatureSource::new(vec![0.0; 3], 2, vec![0], 1).is_err());
         assert!(FeatureSource::new(vec![0.0; 2], 2, vec![1], 1).is_err());
-    }
-
-    #[test]
-    fn smoothed_targets_sum_to_one() {
-        let soft = one_hot(&[1], 4, 0.2).unwrap();
-        let want = [0.05, 0.85, 0.05, 0.05];
-        assert!(soft.to_f32().iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Dataset, Sample, Skipped};
 use crate::FitError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Extensions of files that are taken for pictures.
@@ -10,15 +10,29 @@ const PICTURES: [&str; 9] = ["jpg", "jpeg", "jfif", "png", "bmp", "webp", "gif",
 /// Names of columns that a table may begin with.
 const PATH_COLUMNS: [&str; 5] = ["path", "file", "filename", "image", "picture"];
 /// Folders that hold the part for validation.
-const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
+pub(super) const VALIDATION: [&str; 3] = ["val", "valid", "validation"];
 
 /// A dataset that may come in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Splits {
+pub struct Splits<T = PathBuf> {
     /// What to learn from.
-    pub train: Dataset,
+    pub train: Dataset<T>,
     /// What to validate with, where the folder says so.
-    pub validation: Option<Dataset>,
+    pub validation: Option<Dataset<T>>,
+}
+
+impl<T: Clone> Splits<T> {
+    /// The part to learn from and the part to validate with: what there is, or a `share` of every
+    /// class held back at random.
+    ///
+    /// # Errors
+    /// As [`Dataset::split`].
+    pub fn parts(self, share: f32, seed: u64) -> Result<(Dataset<T>, Dataset<T>), FitError> {
+        match self.validation {
+            Some(validation) => Ok((self.train, validation)),
+            None => self.train.split(share, seed),
+        }
+    }
 }
 
 impl Splits {
@@ -83,10 +97,10 @@ fn from_folder(path: &Path) -> Result<Dataset, FitError> {
         data.classes.push(name_of(&folder));
         for file in entries(&folder)?.into_iter().filter(|entry| !is_hidden(entry)) {
             if is_picture(&file) {
-                data.samples.push(Sample { path: file, label });
+                data.samples.push(Sample { item: file, label });
             } else {
                 let what = if file.is_dir() { "a folder in a class" } else { "no picture by name" };
-                data.skipped.push(Skipped { path: file, reason: what.into() });
+                data.skipped.push(Skipped::file(file, what));
             }
         }
     }
@@ -128,24 +142,24 @@ fn from_table(path: &Path) -> Result<Dataset, FitError> {
     if rows.is_empty() {
         return Err(FitError::data(path, "the table has no rows; write path,label"));
     }
-    let classes = number_classes(rows.iter().map(|(_, label)| label.as_str()));
-    let samples = rows.into_iter().map(|(path, label)| Sample { path, label: classes[&label] });
-    let samples = samples.collect();
-    let mut names: Vec<(usize, String)> = classes.into_iter().map(|(n, i)| (i, n)).collect();
-    names.sort();
-    let classes = names.into_iter().map(|(_, name)| name).collect();
-    Ok(Dataset { classes, samples, skipped: Vec::new() })
+    Ok(numbered(rows, Vec::new()))
 }
 
-/// A number per label: by value where all are whole numbers, else by name.
-fn number_classes<'a>(labels: impl Iterator<Item = &'a str>) -> BTreeMap<String, usize> {
-    let names: std::collections::BTreeSet<&str> = labels.collect();
+/// The dataset of samples with the names of their classes, which are numbered: by value where all
+/// are whole numbers, else by name.
+pub(super) fn numbered<T>(rows: Vec<(T, String)>, skipped: Vec<Skipped>) -> Dataset<T> {
+    let names: BTreeSet<&str> = rows.iter().map(|(_, label)| label.as_str()).collect();
     let mut order: Vec<&str> = names.into_iter().collect();
     let values: Option<Vec<i64>> = order.iter().map(|name| name.parse().ok()).collect();
     if values.is_some() {
         order.sort_by_key(|name| (name.parse::<i64>().unwrap_or_default(), *name));
     }
-    order.into_iter().enumerate().map(|(number, name)| (name.to_owned(), number)).collect()
+    let classes: Vec<String> = order.into_iter().map(str::to_owned).collect();
+    let number = |(number, name): (usize, &String)| (name.clone(), number);
+    let numbers: BTreeMap<String, usize> = classes.iter().enumerate().map(number).collect();
+    let samples = rows.into_iter().map(|(item, label)| Sample { item, label: numbers[&label] });
+    let samples = samples.collect();
+    Dataset { classes, samples, skipped }
 }
 
 /// What is in a folder, by name.
@@ -195,7 +209,7 @@ mod tests {
         let data = Dataset::open(root.path()).unwrap();
         assert_eq!(data.classes, ["cat", "dog"]);
         let found: Vec<(String, usize)> =
-            data.samples.iter().map(|s| (name_of(&s.path), s.label)).collect();
+            data.samples.iter().map(|s| (name_of(&s.item), s.label)).collect();
         assert_eq!(found, [("z.webp".into(), 0), ("a.jpg".into(), 1), ("b.PNG".into(), 1)]);
         assert_eq!(data.skipped.len(), 1);
         assert!(data.skipped[0].path.ends_with("cat/notes.txt"));
@@ -235,8 +249,8 @@ mod tests {
         assert_eq!(data.classes, ["cat", "dog"]);
         let labels: Vec<usize> = data.samples.iter().map(|s| s.label).collect();
         assert_eq!(labels, [1, 0, 1]);
-        assert!(data.samples[1].path.ends_with("x/2, 3.png"));
-        assert_eq!(data.samples[2].path, Path::new("/abs/4.png"));
+        assert!(data.samples[1].item.ends_with("x/2, 3.png"));
+        assert_eq!(data.samples[2].item, Path::new("/abs/4.png"));
         // Whole numbers are ordered by value.
         assert_eq!(table("1.png,10\n2.png,9\n3.png,-1\n").unwrap().classes, ["-1", "9", "10"]);
     }

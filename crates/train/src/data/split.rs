@@ -4,15 +4,15 @@ use super::Dataset;
 use crate::FitError;
 use crate::streams::{Use, rng, shuffle};
 
-impl Dataset {
-    /// Splits off a share of every class at random, rounded to nearest, but one picture at least
-    /// and never all of them (a class of one picture stays whole on the first side). The first
+impl<T: Clone> Dataset<T> {
+    /// Splits off a share of every class at random, rounded to nearest, but one sample at least
+    /// and never all of them (a class of one sample stays whole on the first side). The first
     /// part is what is left; both keep the order of the samples. The same seed splits the same
     /// way.
     ///
     /// # Errors
     /// [`FitError::Setting`] for a share outside 0..1.
-    pub fn split(self, share: f32, seed: u64) -> Result<(Dataset, Dataset), FitError> {
+    pub fn split(self, share: f32, seed: u64) -> Result<(Dataset<T>, Dataset<T>), FitError> {
         if !(0.0..1.0).contains(&share) {
             let (value, want) = (share.to_string(), "from 0 to below 1");
             return Err(FitError::Setting { name: "validation share", value, want });
@@ -48,7 +48,7 @@ mod tests {
     fn data(counts: &[usize]) -> Dataset {
         let classes = (0..counts.len()).map(|i| format!("c{i}")).collect();
         let samples = counts.iter().enumerate().flat_map(|(label, &n)| {
-            (0..n).map(move |i| Sample { path: format!("{label}/{i}").into(), label })
+            (0..n).map(move |i| Sample { item: format!("{label}/{i}").into(), label })
         });
         Dataset { classes, samples: samples.collect(), skipped: Vec::new() }
     }

@@ -3,7 +3,7 @@
 use super::parallel::in_order;
 use super::{Dataset, Skipped};
 use crate::FitError;
-use depthwise_vision::{Picture, Preprocess};
+use depthwise_vision::{Picture, Preprocess, VisionError};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -27,7 +27,7 @@ impl PictureStore {
     /// A store for the samples of a dataset, by their position. Pictures are resized as
     /// `preprocess` says, but not cropped; `limit_bytes` bounds the pixels that are kept.
     pub fn new(data: &Dataset, preprocess: Preprocess, limit_bytes: usize) -> PictureStore {
-        let paths: Vec<PathBuf> = data.samples.iter().map(|s| s.path.clone()).collect();
+        let paths: Vec<PathBuf> = data.samples.iter().map(|s| s.item.clone()).collect();
         PictureStore {
             kept: paths.iter().map(|_| OnceLock::new()).collect(),
             paths,
@@ -64,7 +64,7 @@ impl PictureStore {
             return Ok(Cow::Borrowed(picture));
         }
         let path = &self.paths[index];
-        let fail = |source| FitError::Picture { path: path.clone(), source };
+        let fail = |source| self.error(index, source);
         let picture = Picture::open(path).map_err(fail)?;
         let picture = self.resize.picture(&picture).map_err(fail)?;
         let bytes = picture.pixels().len();
@@ -80,6 +80,11 @@ impl PictureStore {
         Ok(Cow::Borrowed(kept))
     }
 
+    /// An error with the name of a picture.
+    pub(crate) fn error(&self, index: usize, source: VisionError) -> FitError {
+        FitError::Picture { path: self.paths[index].clone(), source }
+    }
+
     /// Reads every picture once, and gives those that cannot be used, with the reason. `progress`
     /// is called after each picture.
     pub fn check(&self, threads: usize, mut progress: impl FnMut()) -> Vec<Skipped> {
@@ -91,7 +96,7 @@ impl PictureStore {
                     FitError::Picture { source, .. } => source.to_string(),
                     other => other.to_string(),
                 };
-                bad.push(Skipped { path: self.paths[index].clone(), reason });
+                bad.push(Skipped::file(self.paths[index].clone(), reason));
             }
             progress();
             Ok(())
@@ -127,7 +132,7 @@ mod tests {
                 let picture = Picture::from_raw(4, 2, vec![i * 10; 24]).unwrap();
                 std::fs::write(&path, picture.to_png().unwrap()).unwrap();
             }
-            data.samples.push(Sample { path, label: 0 });
+            data.samples.push(Sample { item: path, label: 0 });
         }
         data
     }

@@ -123,6 +123,38 @@ fn the_rate_warms_up_and_falls_along_a_cosine() {
 }
 
 #[test]
+fn the_rate_falls_by_epochs() {
+    // Ten steps per epoch.
+    let of = |text: &str| FitOptions {
+        rate: 1.0,
+        decay: text.parse().unwrap(),
+        ..FitOptions::default()
+    };
+    let rates = |text: &str| [0, 19, 20, 40].map(|step| of(text).rate_at(step, 100));
+    assert_eq!(rates("step=2:0.5"), [1.0, 1.0, 0.5, 0.25]);
+    let [first, _, third, _] = rates("exponential=0.5");
+    assert_eq!((first, third), (1.0, 0.25));
+    let plateau = of("plateau=2:0.5");
+    let epoch = |loss: f64| EpochRecord {
+        epoch: 1,
+        loss,
+        validation_loss: None,
+        accuracy: None,
+        macro_f1: None,
+        rate: 1.0,
+        seconds: 0.0,
+    };
+    let losses = [3.0, 2.0, 2.0, 2.0, 2.0, 2.0];
+    let left: Vec<f32> = (0..=6)
+        .map(|n| plateau.plateau(&losses[..n].iter().map(|&x| epoch(x)).collect::<Vec<_>>()))
+        .collect();
+    assert_eq!(left, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25]);
+    for bad in ["cosine=1", "step=2", "step=0:0.5", "step=1:2", "exponential=-1", "linear"] {
+        assert!(bad.parse::<Decay>().is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn an_overflowing_loss_is_an_error_and_keeps_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.safetensors");

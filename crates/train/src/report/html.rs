@@ -3,6 +3,7 @@
 use super::plot::{Curve, curves};
 use super::{Mistake, Report};
 use crate::FitError;
+use crate::data::Example;
 use crate::metrics::Metrics;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,22 +14,31 @@ use std::path::Path;
 
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL: usize = 128;
-/// Files that the page names of those left out.
+/// Files and lines that the page names of those left out.
 const SKIPPED_SHOWN: usize = 100;
 /// Most classes whose confusion is shown as a table.
 const CONFUSION_SHOWN: usize = 60;
 
 const STYLE: &str = "\
-body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}\
-h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ddd}\
-table{border-collapse:collapse}td,th{padding:.15em .7em;text-align:right}\
-th:first-child,td:first-child{text-align:left}thead th{border-bottom:1px solid #999}\
-.cards{display:flex;flex-wrap:wrap;gap:1em}.card{border:1px solid #ddd;border-radius:6px;padding:.6em 1.2em}\
+:root{color-scheme:light dark;--line:#8886;--faint:#8889}\
+body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em}\
+h1{font-size:1.6em;overflow-wrap:anywhere}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid var(--line)}\
+.wide{overflow-x:auto}table{border-collapse:collapse}td,th{padding:.15em .7em;text-align:right}\
+th:first-child,td:first-child{text-align:left;max-width:22em;overflow-wrap:anywhere}\
+thead th{border-bottom:1px solid var(--line)}td.text{text-align:left;overflow-wrap:anywhere}\
+.cards{display:flex;flex-wrap:wrap;gap:1em}.card{border:1px solid var(--line);border-radius:6px;padding:.6em 1.2em}\
 .card b{display:block;font-size:1.5em}.plots{display:flex;flex-wrap:wrap;gap:1em}\
-.confusion{overflow-x:auto}.confusion td,.confusion th{padding:.2em .5em;text-align:center;font-size:.85em}\
-.confusion th.row{text-align:right}.confusion th.column span{writing-mode:vertical-rl;transform:rotate(180deg)}\
-.mistakes{display:flex;flex-wrap:wrap;gap:.8em}.mistakes figure{margin:0;width:150px;font-size:.85em}\
-.mistakes img{max-width:128px;max-height:128px;image-rendering:auto}.path{color:#777;overflow-wrap:anywhere}";
+.plots svg{max-width:100%;height:auto}\
+.confusion td,.confusion th{padding:.2em .5em;text-align:center;font-size:.85em;white-space:nowrap}\
+.confusion th span{display:block;overflow:hidden;text-overflow:ellipsis}\
+.confusion th.row{text-align:right}.confusion th.row span{max-width:14em}\
+.confusion th.column{vertical-align:bottom}\
+.confusion th.column span{writing-mode:vertical-rl;transform:rotate(180deg);max-height:14em}\
+.confusion td{border:1px solid var(--line);min-width:1.6em}\
+.mistakes{display:flex;flex-wrap:wrap;gap:1em}.mistakes figure{margin:0;width:150px;font-size:.85em;overflow-wrap:anywhere}\
+.mistakes figure.text{width:270px;border-left:3px solid var(--line);padding-left:.8em}\
+.mistakes blockquote{margin:0 0 .4em;max-height:9em;overflow-y:auto}\
+.mistakes img{max-width:128px;max-height:128px}.path{color:GrayText}";
 
 pub(super) fn page(report: &Report) -> Result<String, FitError> {
     let mut page = String::new();
@@ -61,12 +71,12 @@ fn cards(metrics: &Metrics) -> String {
     cards.push(("macro F1", format!("{:.3}", metrics.macro_f1)));
     cards.extend(metrics.roc_auc.map(|x| ("area under ROC", format!("{x:.3}"))));
     cards.push(("loss", format!("{:.3}", metrics.loss)));
-    cards.push(("pictures", metrics.samples.to_string()));
+    cards.push(("samples", metrics.samples.to_string()));
     let card =
         |(name, value): (&str, String)| format!("<div class=\"card\"><b>{value}</b>{name}</div>");
     let cards: String = cards.into_iter().map(card).collect();
     format!(
-        "<p>On pictures that the network did not learn from:</p><div class=\"cards\">{cards}</div>\n"
+        "<p>On samples that the network did not learn from:</p><div class=\"cards\">{cards}</div>\n"
     )
 }
 
@@ -111,9 +121,9 @@ fn classes(report: &Report, metrics: &Metrics) -> String {
         );
     }
     format!(
-        "<h2>Classes</h2><table><thead><tr><th>class</th><th>trained on</th><th>tested on</th>\
+        "<h2>Classes</h2><div class=\"wide\"><table><thead><tr><th>class</th><th>trained on</th><th>tested on</th>\
          <th>precision</th><th>recall</th><th>F1</th></tr></thead>{rows}<tr><td><i>mean</i></td>\
-         <td></td><td></td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td></tr></table>\n",
+         <td></td><td></td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td></tr></table></div>\n",
         metrics.macro_precision, metrics.macro_recall, metrics.macro_f1
     )
 }
@@ -123,10 +133,12 @@ fn confusion(classes: &[String], metrics: &Metrics) -> String {
     if classes.len() > CONFUSION_SHOWN {
         return format!("{head}<p>{} classes are too many for a table.</p>\n", classes.len());
     }
-    let columns: String = classes
-        .iter()
-        .map(|name| format!("<th class=\"column\"><span>{}</span></th>", escape(name)))
-        .collect();
+    // Long names are cut short; pointing at them shows the whole.
+    let header = |kind: &str, name: &String| {
+        let name = escape(name);
+        format!("<th class=\"{kind}\" title=\"{name}\"><span>{name}</span></th>")
+    };
+    let columns: String = classes.iter().map(|name| header("column", name)).collect();
     let mut rows = String::new();
     for (right, (name, row)) in classes.iter().zip(&metrics.confusion).enumerate() {
         let total = row.iter().sum::<u64>().max(1) as f64;
@@ -136,16 +148,19 @@ fn confusion(classes: &[String], metrics: &Metrics) -> String {
             .map(|(predicted, &n)| {
                 let share = n as f64 / total;
                 let color = if right == predicted { "34,120,180" } else { "214,80,20" };
-                let ink = if share > 0.6 { "#fff" } else { "#222" };
-                let text = if n == 0 { String::new() } else { n.to_string() };
-                format!("<td style=\"background:rgba({color},{share:.3});color:{ink}\">{text}</td>")
+                let ink = if share > 0.5 { ";color:#fff" } else { "" };
+                if n == 0 {
+                    "<td></td>".to_owned()
+                } else {
+                    format!("<td style=\"background:rgba({color},{share:.3}){ink}\">{n}</td>")
+                }
             })
             .collect();
-        let _ = write!(rows, "<tr><th class=\"row\">{}</th>{cells}</tr>", escape(name));
+        let _ = write!(rows, "<tr>{}{cells}</tr>", header("row", name));
     }
     format!(
-        "{head}<p>Rows: what is on the picture. Columns: what it was taken for.</p>\
-         <div class=\"confusion\"><table><tr><th></th>{columns}</tr>{rows}</table></div>\n"
+        "{head}<p>Rows: the right class. Columns: what it was taken for.</p>\
+         <div class=\"confusion wide\"><table><tr><th></th>{columns}</tr>{rows}</table></div>\n"
     )
 }
 
@@ -155,17 +170,26 @@ fn mistakes(report: &Report) -> String {
     }
     let figure = |mistake: &Mistake| {
         let name = |class: usize| report.classes.get(class).map_or("?".into(), |n| escape(n));
-        let image = match thumbnail(&mistake.path) {
-            Some(png) => format!("<img alt=\"\" src=\"data:image/png;base64,{png}\">"),
-            None => "<i>cannot be read any more</i>".into(),
+        let (kind, shown, path) = match &mistake.example {
+            Example::Picture(path) => {
+                let image = match thumbnail(path) {
+                    Some(png) => format!("<img alt=\"\" src=\"data:image/png;base64,{png}\">"),
+                    None => "<i>cannot be read any more</i>".into(),
+                };
+                let path = escape(&path.display().to_string());
+                ("picture", image, format!("<div class=\"path\">{path}</div>"))
+            }
+            Example::Text(text) => {
+                let text = escape(text);
+                ("text", format!("<blockquote>{text}</blockquote>"), String::new())
+            }
         };
         format!(
-            "<figure>{image}<figcaption><b>{}</b> taken for <b>{}</b><br>{} for the right class\
-             <div class=\"path\">{}</div></figcaption></figure>",
+            "<figure class=\"{kind}\">{shown}<figcaption><b>{}</b> taken for <b>{}</b><br>{} for the \
+             right class{path}</figcaption></figure>",
             name(mistake.right),
             name(mistake.predicted),
             percent(f64::from(mistake.probability)),
-            escape(&mistake.path.display().to_string())
         )
     };
     let figures: String = report.mistakes.iter().map(figure).collect();
@@ -191,24 +215,26 @@ fn skipped(report: &Report) -> String {
         return String::new();
     }
     let row = |s: &crate::data::Skipped| {
-        let path = escape(&s.path.display().to_string());
-        format!("<tr><td class=\"path\">{path}</td><td>{}</td></tr>", escape(&s.reason))
+        let place = escape(&s.place());
+        format!(
+            "<tr><td class=\"path\">{place}</td><td class=\"text\">{}</td></tr>",
+            escape(&s.reason)
+        )
     };
     let rows: String = report.skipped.iter().take(SKIPPED_SHOWN).map(row).collect();
     let more = match report.skipped.len().saturating_sub(SKIPPED_SHOWN) {
         0 => String::new(),
         n => format!("<p>and {n} more</p>"),
     };
-    format!("<h2>Files left out ({})</h2><table>{rows}</table>{more}\n", report.skipped.len())
+    format!(
+        "<h2>Left out ({})</h2><div class=\"wide\"><table>{rows}</table></div>{more}\n",
+        report.skipped.len()
+    )
 }
 
 fn settings(report: &Report) -> String {
     let row = |(name, value): &(String, String)| {
-        format!(
-            "<tr><td>{}</td><td style=\"text-align:left\">{}</td></tr>",
-            escape(name),
-            escape(value)
-        )
+        format!("<tr><td>{}</td><td class=\"text\">{}</td></tr>", escape(name), escape(value))
     };
     let rows: String = report.settings.iter().map(row).collect();
     format!("<h2>Settings</h2><table>{rows}</table>\n")
@@ -258,12 +284,12 @@ mod tests {
             best: 3,
             metrics: Some(Metrics::of(&[0.9, 0.1, 0.7, 0.3], &[0, 1], 2)),
             mistakes: vec![Mistake {
-                path: picture.to_owned(),
+                example: Example::Picture(picture.to_owned()),
                 right: 1,
                 predicted: 0,
                 probability: 0.3,
             }],
-            skipped: vec![Skipped { path: "bad.jpg".into(), reason: "no picture".into() }],
+            skipped: vec![Skipped::file("bad.jpg", "no picture")],
         }
     }
 
@@ -273,11 +299,18 @@ mod tests {
         let path = folder.path().join("x.png");
         let picture = Picture::from_raw(300, 150, vec![77; 300 * 150 * 3]).unwrap();
         std::fs::write(&path, picture.to_png().unwrap()).unwrap();
-        let report = report(&path);
+        let mut report = report(&path);
+        let text = Example::Text("a <b> of text".into());
+        report.mistakes.push(Mistake { example: text, ..report.mistakes[0].clone() });
         let page = report.page().unwrap();
-        for want in
-            ["cats &amp; &lt;dogs&gt;", "50.0%", "&lt;script&gt;", "bad.jpg", "epoch 3 was kept"]
-        {
+        for want in [
+            "cats &amp; &lt;dogs&gt;",
+            "50.0%",
+            "&lt;script&gt;",
+            "bad.jpg",
+            "epoch 3 was kept",
+            "a &lt;b&gt; of text",
+        ] {
             assert!(page.contains(want), "{want}");
         }
         assert!(!page.contains("<script"), "class names are text");

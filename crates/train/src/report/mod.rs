@@ -7,8 +7,8 @@ mod plot;
 pub use events::EventLog;
 
 use crate::FitError;
-use crate::data::Skipped;
-use crate::fit::EpochRecord;
+use crate::data::{Dataset, Example, Skipped};
+use crate::fit::{EpochRecord, Predictions};
 use crate::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -23,31 +23,43 @@ pub struct Report {
     pub settings: Vec<(String, String)>,
     /// Names of the classes.
     pub classes: Vec<String>,
-    /// Training and validation pictures of each class.
+    /// Training and validation samples of each class.
     pub counts: Vec<(usize, usize)>,
     /// The epochs; none for an evaluation.
     pub history: Vec<EpochRecord>,
     /// The epoch that was kept, from 1; 0 for an evaluation.
     pub best: usize,
-    /// How good the network is on the pictures that it did not learn from.
+    /// How good the network is on the samples that it did not learn from.
     pub metrics: Option<Metrics>,
     /// The worst mistakes.
     pub mistakes: Vec<Mistake>,
-    /// Files left out.
+    /// Files and lines left out.
     pub skipped: Vec<Skipped>,
 }
 
-/// A picture that was taken for something else.
+/// A sample that was taken for something else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mistake {
-    /// The picture's file.
-    pub path: PathBuf,
+    /// The sample.
+    pub example: Example,
     /// Number of its class.
     pub right: usize,
     /// Number of the class it was taken for.
     pub predicted: usize,
     /// Probability that its own class was given.
     pub probability: f32,
+}
+
+impl Mistake {
+    /// The worst of the mistakes in predictions for a dataset, `most` of them.
+    pub fn worst(data: &Dataset<Example>, predictions: &Predictions, most: usize) -> Vec<Mistake> {
+        let worst = predictions.worst(data.classes.len(), most).into_iter();
+        let mistake = |(sample, predicted, probability): (usize, usize, f32)| {
+            let sample = &data.samples[sample];
+            Mistake { example: sample.item.clone(), right: sample.label, predicted, probability }
+        };
+        worst.map(mistake).collect()
+    }
 }
 
 /// Name of the record in the folder of a run.

@@ -28,7 +28,8 @@ impl Curve {
 pub(super) fn curves(what: &'static str, curves: &[Curve]) -> Result<String, FitError> {
     let mut svg = String::new();
     draw(&mut svg, what, curves).map_err(|reason| FitError::Draw { what, reason })?;
-    Ok(svg)
+    // Axes and texts in the colour of the page's own text, which may be light on dark.
+    Ok(svg.replace("#000000", "currentColor"))
 }
 
 fn draw(svg: &mut String, what: &str, curves: &[Curve]) -> Result<(), String> {
@@ -66,7 +67,7 @@ fn draw(svg: &mut String, what: &str, curves: &[Curve]) -> Result<(), String> {
     if curves.len() > 1 {
         chart
             .configure_series_labels()
-            .background_style(WHITE.mix(0.8))
+            .background_style(TRANSPARENT)
             .border_style(BLACK.mix(0.3))
             .draw()
             .map_err(|e| e.to_string())?;

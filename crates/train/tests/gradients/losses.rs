@@ -18,6 +18,8 @@ fn loss_of(
         trainable: &|_| true,
         batch_norm: BatchNormMode::Train,
         dropout: true,
+        drop_path: 0.0,
+        recompute: false,
         input_gradients: true,
         loss,
     };

@@ -8,10 +8,12 @@ use depthwise_engine::Graph;
 use depthwise_engine::layers::ir::Dim;
 use depthwise_engine::tensor::Hw;
 use depthwise_train::features::{Extractor, PictureForm, PictureInput, teacher, with_picture};
+use depthwise_train::text::TextEncoder;
 use depthwise_train::{
     Head, Initializer, Pattern, Trainer, classifier_name, cut, initialize, replace_head, split_at,
 };
 use depthwise_vision::Preprocess;
+use std::fmt;
 use std::path::Path;
 
 /// The network that training starts from, with its new classifier.
@@ -22,9 +24,7 @@ pub(super) struct Network {
     pub(super) classifier: String,
     /// Name of the value that the new layer reads.
     features: String,
-    pub(super) preprocess: Preprocess,
-    pub(super) hw: Hw,
-    pub(super) nchw: bool,
+    pub(super) form: Form,
     pub(super) scope: Scope,
     /// Epochs of the new layer alone.
     pub(super) head_epochs: u32,
@@ -32,24 +32,67 @@ pub(super) struct Network {
     pub(super) init: Vec<(Pattern, Initializer)>,
 }
 
+/// What a network takes.
+#[derive(Clone)]
+pub(super) enum Form {
+    /// Square pictures.
+    Pictures { preprocess: Preprocess, hw: Hw, nchw: bool },
+    /// Texts; what is replaced in those to learn from, and how the user named that.
+    Text { encoder: TextEncoder, synonyms: String },
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Form::Pictures { preprocess, hw, .. } => write!(f, "{hw} pixels: {preprocess}"),
+            Form::Text { encoder, .. } => {
+                write!(f, "{} tokens of {}", encoder.length(), encoder.size())
+            }
+        }
+    }
+}
+
+impl Form {
+    /// What is changed at random in samples to learn from.
+    pub(super) fn augmentation(&self, args: &Args) -> String {
+        match self {
+            Form::Pictures { .. } => args.augment.to_string(),
+            Form::Text { synonyms, .. } => synonyms.clone(),
+        }
+    }
+}
+
 impl Network {
-    pub(super) fn load(args: &Args, classes: usize) -> Result<Network> {
-        let Start { graph, preset: known, name, fresh } = source::start(args.from.as_deref())?;
-        let input = PictureInput::of(&graph)?;
+    pub(super) fn of_pictures(args: &Args, classes: usize) -> Result<Network> {
+        let start = source::start(args.from.as_deref())?;
+        let input = PictureInput::of(&start.graph)?;
         let own = input.hw.unwrap_or(Hw::square(source::USUAL_SIDE));
         let hw = args.size.map_or(own, |side| Hw::square(side.into()));
         ensure!(
             hw.h == hw.w,
             "the network takes pictures of {hw}; only square ones can be trained on"
         );
+        let metadata = &start.graph.metadata;
         let mut preprocess =
-            source::preprocessing(&name, &graph.metadata, hw.h, args.preset, known)?;
+            source::preprocessing(&start.name, metadata, hw.h, args.preset, start.preset)?;
         if args.stretch {
             preprocess = Preprocess::stretch(hw, preprocess.normalize);
         } else if hw != own {
             preprocess = Preprocess::classifier(hw.h, preprocess.normalize);
         }
-        let mut graph = with_picture(&graph, hw, Dim::Fixed(1))?;
+        let graph = with_picture(&start.graph, hw, Dim::Fixed(1))?;
+        let form = Form::Pictures { preprocess, hw, nchw: input.nchw };
+        Network::with_head(args, Start { graph, ..start }, form, classes)
+    }
+
+    /// Lets a network end in a new classifier.
+    pub(super) fn with_head(
+        args: &Args,
+        start: Start,
+        form: Form,
+        classes: usize,
+    ) -> Result<Network> {
+        let Start { mut graph, name, fresh, .. } = start;
         let mut init = args.init.clone();
         if fresh && init.is_empty() {
             init.push(("*".into(), Initializer::He));
@@ -80,19 +123,7 @@ impl Network {
             !scope.is_head() || args.tune.teacher.is_none(),
             "--teacher teaches in the second phase: add --train last=N, all, or names"
         );
-        let nchw = input.nchw;
-        Ok(Network {
-            name,
-            graph,
-            classifier,
-            features,
-            preprocess,
-            hw,
-            nchw,
-            scope,
-            head_epochs,
-            init,
-        })
+        Ok(Network { name, graph, classifier, features, form, scope, head_epochs, init })
     }
 
     /// The backbone, and the new layer alone.
@@ -101,13 +132,15 @@ impl Network {
     }
 
     /// A trained network with what it takes to use it.
-    pub(super) fn finish(&self, mut graph: Graph, classes: &[String]) -> Graph {
-        graph
-            .metadata
-            .retain(|key, _| !key.starts_with("preprocess.") && !key.starts_with("input."));
-        graph.metadata.extend(self.preprocess.to_metadata());
+    pub(super) fn finish(&self, mut graph: Graph, classes: &[String]) -> Result<Graph> {
+        let of_pictures = |key: &str| key.starts_with("preprocess.") || key.starts_with("input.");
+        graph.metadata.retain(|key, _| !of_pictures(key) && !TextEncoder::is_key(key));
+        match &self.form {
+            Form::Pictures { preprocess, .. } => graph.metadata.extend(preprocess.to_metadata()),
+            Form::Text { encoder, .. } => graph.metadata.extend(encoder.to_metadata()?),
+        }
         graph.metadata.insert("labels".into(), classes.join("\n"));
-        graph
+        Ok(graph)
     }
 
     /// The teacher, for the pictures of this network.
@@ -119,12 +152,6 @@ impl Network {
 
     fn load_teacher(&self, args: &Args, path: &Path, classes: &[String]) -> Result<Extractor> {
         let (graph, known, name) = source::network(Some(path))?;
-        let input = PictureInput::of(&graph)?;
-        let hw = input.hw.unwrap_or(self.hw);
-        let preprocess = source::preprocessing(&name, &graph.metadata, hw.h, None, known)?;
-        let own = PictureForm { hw, nchw: input.nchw, normalize: preprocess.normalize };
-        let normalize = self.preprocess.normalize;
-        let student = PictureForm { hw: self.hw, nchw: self.nchw, normalize };
         let names = graph.metadata.get("labels");
         if let Some(names) = names.filter(|names| !names.lines().eq(classes.iter())) {
             anyhow::bail!(
@@ -133,8 +160,26 @@ impl Network {
                 classes.join(", ")
             );
         }
-        let graph = teacher(&graph, own, student)?;
-        let extractor = Extractor::new(&graph, self.hw, args.batch.into(), &args.engine.options())?;
+        let graph = match &self.form {
+            Form::Pictures { preprocess, hw, nchw } => {
+                let student = PictureForm { hw: *hw, nchw: *nchw, normalize: preprocess.normalize };
+                let input = PictureInput::of(&graph)?;
+                let hw = input.hw.unwrap_or(*hw);
+                let own = source::preprocessing(&name, &graph.metadata, hw.h, None, known)?;
+                let own = PictureForm { hw, nchw: input.nchw, normalize: own.normalize };
+                teacher(&graph, own, student)?
+            }
+            Form::Text { encoder, .. } => {
+                let own =
+                    TextEncoder::from_metadata(&graph.metadata)?.context("it reads no text")?;
+                ensure!(
+                    own.to_metadata()? == encoder.to_metadata()?,
+                    "it has another vocabulary; start with --from a model of the same"
+                );
+                graph
+            }
+        };
+        let extractor = Extractor::new(&graph, args.batch.into(), &args.engine.options())?;
         let (width, n) = (extractor.width(), classes.len());
         ensure!(width == n, "it tells {width} classes apart, the data have {n}");
         Ok(extractor)

@@ -1,11 +1,12 @@
 //! The second phase: what is trained through the network, and how.
 
-use super::network::{Network, some_names};
-use anyhow::{Result, ensure};
+use super::network::{Form, Network, some_names};
+use super::search::Point;
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use depthwise_engine::Graph;
 use depthwise_train::{
-    BatchNormMode, Initializer, Loss, Optimizer, Pattern, TrainOptions, Trainer,
+    Adversary, BatchNormMode, Initializer, Loss, Optimizer, Pattern, TrainOptions, Trainer,
 };
 use std::fmt;
 use std::path::PathBuf;
@@ -37,6 +38,16 @@ pub(super) struct TuneArgs {
     /// Keep a moving average of the parameters with this decay, and use it.
     #[arg(long, value_name = "DECAY")]
     average: Option<f32>,
+    /// Skip residual branches at random, the last one at this rate, those before it less often.
+    #[arg(long, default_value_t = 0.0, value_name = "RATE")]
+    drop_path: f32,
+    /// Compute activations twice instead of keeping them: less memory, more time, the same bits.
+    #[arg(long)]
+    recompute: bool,
+    /// Replace every second picture by one that misleads the network, each pixel at most EPSILON (of
+    /// 255) away: in one step along the gradient (FGSM), or in STEPS steps (PGD).
+    #[arg(long, value_name = "EPSILON[:STEPS]", value_parser = parse_adversary)]
+    adversarial: Option<(f32, usize)>,
     /// Rate of the dropout before the new layer.
     #[arg(long, default_value_t = 0.2, value_name = "RATE")]
     pub(super) dropout: f32,
@@ -150,22 +161,31 @@ fn parse_rate(text: &str) -> Result<(Pattern, f32), String> {
     parsed.ok_or_else(|| format!("\"{text}\": write PATTERN=FACTOR, the factor 0 or more"))
 }
 
+fn parse_adversary(text: &str) -> Result<(f32, usize), String> {
+    let (epsilon, steps) = text.split_once(':').unwrap_or((text, "1"));
+    let epsilon = epsilon.parse().ok().filter(|e: &f32| *e > 0.0 && *e <= 255.0);
+    let steps = steps.parse().ok().filter(|s| (1..=1000).contains(s));
+    epsilon.zip(steps).ok_or_else(|| {
+        format!("\"{text}\": write EPSILON or EPSILON:STEPS, up to 255 and in 1 to 1000 steps")
+    })
+}
+
 impl TuneArgs {
     /// How `graph` is trained; loss, seed and threads are left.
     pub(super) fn train_options(
         &self,
         network: &Network,
-        decay: f32,
+        point: &Point,
         graph: &Graph,
     ) -> Result<TrainOptions> {
         let optimizer = match self.optimizer {
             OptimizerArg::Sgd => Optimizer::sgd(0.9),
             OptimizerArg::Adam => Optimizer::adam(),
-            OptimizerArg::Adamw => Optimizer::adamw(decay),
+            OptimizerArg::Adamw => Optimizer::adamw(point.decay),
             OptimizerArg::Rmsprop => Optimizer::rmsprop(),
         };
         Ok(TrainOptions {
-            optimizer: Optimizer { weight_decay: decay, ..optimizer },
+            optimizer: Optimizer { weight_decay: point.decay, l1: point.l1, ..optimizer },
             freeze: network.scope.frozen(graph, &network.classifier)?,
             rates: self.rates.clone(),
             no_decay: vec!["*.bias".into()],
@@ -175,8 +195,30 @@ impl TuneArgs {
             },
             clip_norm: self.clip,
             average: self.average,
+            drop_path: self.drop_path,
+            recompute: self.recompute,
+            input_gradients: self.adversarial.is_some(),
             ..TrainOptions::default()
         })
+    }
+
+    /// What misleads the network in training, in the numbers that it takes.
+    pub(super) fn adversary(&self, form: &Form) -> Result<Option<Adversary>> {
+        let Some((epsilon, steps)) = self.adversarial else { return Ok(None) };
+        let Form::Pictures { preprocess, .. } = form else {
+            bail!("--adversarial changes pixels; texts have none")
+        };
+        let (mut black, mut white) = ([0f32; 3], [0f32; 3]);
+        preprocess.normalize.write(&[0; 3], &mut black)?;
+        preprocess.normalize.write(&[255; 3], &mut white)?;
+        let low = black.into_iter().fold(f32::INFINITY, f32::min);
+        let high = white.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        // Channels may be scaled differently; the mean of them counts.
+        let scale = black.iter().zip(&white).map(|(b, w)| (w - b) / 255.0).sum::<f32>() / 3.0;
+        let epsilon = epsilon * scale;
+        // Madry et al. 2018: far enough to reach the border from anywhere.
+        let step = if steps == 1 { epsilon } else { 2.5 * epsilon / steps as f32 };
+        Ok(Some(Adversary { epsilon, step, steps, range: (low, high) }))
     }
 
     pub(super) fn distillation(&self) -> Loss {
@@ -197,6 +239,12 @@ impl TuneArgs {
         }
         if let Some(average) = self.average {
             text += &format!(", averaged with {average}");
+        }
+        if self.drop_path > 0.0 {
+            text += &format!(", branches skipped up to {}", self.drop_path);
+        }
+        if let Some((epsilon, steps)) = self.adversarial {
+            text += &format!(", adversarial by {epsilon} in {steps} steps");
         }
         if let Some(teacher) = &self.teacher {
             let (path, share, t) = (teacher.display(), self.teacher_share, self.temperature);
@@ -224,6 +272,9 @@ mod tests {
         assert!(parse_rate("a").is_err() && parse_rate("a=-1").is_err());
         let gaussian = Initializer::Gaussian { deviation: 0.5 };
         assert_eq!(parse_init("*.pw=gaussian=0.5"), Ok(("*.pw".into(), gaussian)));
+        assert_eq!(parse_adversary("8"), Ok((8.0, 1)));
+        assert_eq!(parse_adversary("0.5:7"), Ok((0.5, 7)));
+        assert!(["0", "8:0", "x", "8:", "300"].iter().all(|bad| parse_adversary(bad).is_err()));
         assert!(parse_init("he").is_err() && parse_init("*=hee").is_err());
     }
 }
