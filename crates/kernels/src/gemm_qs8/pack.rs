@@ -168,8 +168,8 @@ impl PackedPanels {
         bias[..self.shape.n].copy_from_slice(&self.data.as_slice::<i32>()[..self.shape.n]);
         for panel in &self.panels {
             let excess = panel.kernel.form.excess(input);
-            let columns = panel.col..self.sums.len().min(panel.col + panel.kernel.nr);
-            for (bias, sum) in bias[columns.clone()].iter_mut().zip(&self.sums[columns]) {
+            let sums = self.sums.iter().skip(panel.col).take(panel.kernel.nr);
+            for (bias, sum) in bias[panel.col..].iter_mut().zip(sums) {
                 // The sum that it starts wraps in the same way.
                 *bias = bias.wrapping_sub(excess.wrapping_mul(*sum));
             }
