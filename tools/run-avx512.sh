@@ -32,9 +32,9 @@ finish() { [ -z "$emulator" ] || kill "$emulator" 2>/dev/null || true; rm -rf "$
 trap finish EXIT
 
 mkdir -p "$dir"/root/{bin,proc,dev,tmp} "$dir/iso/isolinux"
-cp /bin/busybox "$dir/root/bin/busybox"
-cp "$program" "$dir/root/program"
-chmod +x "$dir/root/program"
+cp /bin/busybox "$dir"/root/bin/busybox"
+cp "$program" "$dir"/root/program"
+chmod +x "$dir"/root/program"
 {
   echo '#!/bin/busybox sh'
   echo '/bin/busybox mount -t proc proc /proc'
@@ -42,8 +42,8 @@ chmod +x "$dir/root/program"
   echo 'cd /tmp; echo; echo "<<<begin>>>"'
   printf '/program'; printf ' %q' "$@"; echo
   echo 'echo "<<<end $?>>>"; /bin/busybox sleep 1; /bin/busybox poweroff -f'
-} > "$dir/root/init"
-chmod +x "$dir/root/init"
+} > "$dir"/root/init"
+chmod +x "$dir"/root/init"
 (cd "$dir/root" && find . | cpio -o -H newc --quiet | gzip -1 > "$dir/iso/initrd.gz")
 cp "$kernel" "$dir/iso/vmlinuz"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$dir/iso/isolinux"
