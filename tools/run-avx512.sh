@@ -31,10 +31,10 @@ emulator=
 finish() { [ -z "$emulator" ] || kill "$emulator" 2>/dev/null || true; rm -rf "$dir"; }
 trap finish EXIT
 
-mkdir -p "$dir"/root/{bin,proc,dev,tmp} "$dir/iso/isolinux"
-cp /bin/busybox "$dir"/root/bin/busybox"
-cp "$program" "$dir"/root/program"
-chmod +x "$dir"/root/program"
+mkdir -p "$dir"/guest/{bin,proc,dev,tmp} "$dir/iso/isolinux"
+cp /bin/busybox "$dir/guest/bin/busybox"
+cp "$program" "$dir/guest/program"
+chmod +x "$dir/guest/program"
 {
   echo '#!/bin/busybox sh'
   echo '/bin/busybox mount -t proc proc /proc'
@@ -42,9 +42,9 @@ chmod +x "$dir"/root/program"
   echo 'cd /tmp; echo; echo "<<<begin>>>"'
   printf '/program'; printf ' %q' "$@"; echo
   echo 'echo "<<<end $?>>>"; /bin/busybox sleep 1; /bin/busybox poweroff -f'
-} > "$dir"/root/init"
-chmod +x "$dir"/root/init"
-(cd "$dir/root" && find . | cpio -o -H newc --quiet | gzip -1 > "$dir/iso/initrd.gz")
+} > "$dir/guest/init"
+chmod +x "$dir/guest/init"
+(cd "$dir/guest" && find . | cpio -o -H newc --quiet | gzip -1 > "$dir/iso/initrd.gz")
 cp "$kernel" "$dir/iso/vmlinuz"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$dir/iso/isolinux"
 cat > "$dir/iso/isolinux/isolinux.cfg" <<CFG
@@ -58,8 +58,10 @@ CFG
 xorriso -as mkisofs -quiet -o "$dir/boot.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
   -no-emul-boot -boot-load-size 4 -boot-info-table "$dir/iso" 2> "$dir/xorriso.log" \
   || { cat "$dir/xorriso.log" >&2; exit 2; }
+features=
+[ -z "${FEATURES:-}" ] || features=", add_features=\"$FEATURES\""
 cat > "$dir/bochsrc" <<RC
-cpu: model=${BOCHS_CPU:-corei7_skylake_x}, count=1, ips=100000000, ignore_bad_msrs=1${FEATURES:+, add_features="$FEATURES"}
+cpu: model=${BOCHS_CPU:-corei7_skylake_x}$features, count=1, ips=100000000, ignore_bad_msrs=1
 memory: guest=2048, host=2048
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
