@@ -553,6 +553,25 @@ fn quantized_networks_survive_to_the_bit() {
 }
 
 #[test]
+fn quantized_pictures_enter_and_leave_as_nchw() {
+    let mut graph = quantized();
+    let picture = graph.find("q4.stored").unwrap();
+    graph.add_output(picture);
+    let nchw = SaveOptions { nchw: true, ..SaveOptions::default() };
+    let operators = onnx_operators(&graph, &nchw);
+    assert!(operators.iter().all(|op| op != "Transpose"), "{operators:?}");
+    let mut back = reread(&graph, SaveFormat::Onnx, &nchw);
+    let declared = back.input_type(back.inputs()[0]).unwrap().to_string();
+    assert_eq!(declared, "f32[1x4x6x6]");
+    // The ends turned back, it is the network that was written.
+    let x = random_tensor(&[1, 6, 6, 4], 9);
+    let want = interpret(&graph, std::slice::from_ref(&x)).unwrap();
+    back.permute_input(back.inputs()[0], &[0, 2, 3, 1]);
+    back.permute_output(1, &[0, 2, 3, 1]);
+    assert_eq!(interpret(&back, &[x]).unwrap(), want);
+}
+
+#[test]
 fn tflite_computes_quantized_layers_in_integers() {
     let options = SaveOptions::default();
     let bytes = to_bytes(&quantized(), SaveFormat::Tflite, &options).unwrap();

@@ -189,33 +189,71 @@ impl<'w, 'g> File<'w, 'g> {
         }
     }
 
-    /// Drops the transposes behind inputs and before outputs.
+    /// Drops the transposes behind inputs and before outputs, also where the end is quantized in
+    /// between.
     fn turn_ends(&mut self) {
-        let reads = |nodes: &[NodeOut], name: &str| {
-            let all = nodes.iter().flat_map(|node| &node.inputs);
-            all.filter(|input| *input == name).count()
+        for i in 0..self.inputs.len() {
+            let mut name = self.inputs[i].name.clone();
+            while let Some(at) = self.only_reader(&name) {
+                if turns(&self.nodes[at], true) {
+                    let turned = self.nodes.remove(at).outputs.remove(0);
+                    replace(&mut self.nodes, &turned, &name);
+                    self.inputs[i].turn();
+                } else if self.keeps_order(&self.nodes[at]) {
+                    name.clone_from(&self.nodes[at].outputs[0]);
+                    continue;
+                }
+                break;
+            }
+        }
+        for i in 0..self.outputs.len() {
+            let end = self.outputs[i].name.clone();
+            let mut name = end.clone();
+            while self.reads(&name) == usize::from(name != end) {
+                let Some(at) = self.writer_of(&name) else { break };
+                let from = self.nodes[at].inputs[0].clone();
+                if !turns(&self.nodes[at], false) {
+                    if !self.keeps_order(&self.nodes[at]) {
+                        break;
+                    }
+                    name = from;
+                    continue;
+                }
+                if self.writer_of(&from).is_some() {
+                    self.nodes.remove(at);
+                    let (old, new) = if name == end { (from, name) } else { (name, from) };
+                    replace(&mut self.nodes, &old, &new);
+                    self.outputs[i].turn();
+                }
+                break;
+            }
+        }
+    }
+
+    /// How often nodes read a value.
+    fn reads(&self, name: &str) -> usize {
+        self.nodes.iter().flat_map(|node| &node.inputs).filter(|input| *input == name).count()
+    }
+
+    fn writer_of(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.outputs.iter().any(|output| output == name))
+    }
+
+    /// The node that alone reads a value, where it is no output.
+    fn only_reader(&self, name: &str) -> Option<usize> {
+        let is_output = self.outputs.iter().any(|output| output.name == name);
+        let reads = |node: &NodeOut| node.inputs.first().is_some_and(|input| input == name);
+        (!is_output && self.reads(name) == 1).then(|| self.nodes.iter().position(reads))?
+    }
+
+    /// Whether a node treats all elements alike: one scale and zero point.
+    fn keeps_order(&self, node: &NodeOut) -> bool {
+        let is_one = |name: &String| {
+            let mut constants = self.writer.initializers.iter();
+            constants.any(|(constant, tensor)| constant == name && tensor.elements() == 1)
         };
-        for input in &mut self.inputs {
-            let is_turn = |node: &NodeOut| node.inputs == [input.name.clone()] && turns(node, true);
-            let Some(at) = self.nodes.iter().position(is_turn) else { continue };
-            if reads(&self.nodes, &input.name) == 1 {
-                let turned = self.nodes.remove(at).outputs.remove(0);
-                replace(&mut self.nodes, &turned, &input.name);
-                input.turn();
-            }
-        }
-        for output in &mut self.outputs {
-            let is_turn =
-                |node: &NodeOut| node.outputs == [output.name.clone()] && turns(node, false);
-            let Some(at) = self.nodes.iter().position(is_turn) else { continue };
-            let from = self.nodes[at].inputs[0].clone();
-            let computed = self.nodes.iter().any(|node| node.outputs.contains(&from));
-            if computed && reads(&self.nodes, &output.name) == 0 {
-                self.nodes.remove(at);
-                replace(&mut self.nodes, &from, &output.name);
-                output.turn();
-            }
-        }
+        matches!(node.op_type, "QuantizeLinear" | "DequantizeLinear")
+            && node.inputs.iter().skip(1).all(is_one)
     }
 
     fn encode(&self) -> Result<Encoded, SaveError> {
