@@ -24,7 +24,7 @@ pub(super) unsafe fn tiles<S: SimdDot, const MR: usize, const NV: usize, const W
 ) {
     let (mut a, mut c) = (args.a, args.c);
     for _ in 0..args.tiles {
-        let rows = rows_of::<i16, MR>(args, a);
+        let rows = rows_of::<MR>(args, a);
         // SAFETY: the rows and columns of this tile, which the caller vouches for.
         unsafe {
             let mut acc = start::<S, MR, NV>(simd, args);
@@ -67,23 +67,24 @@ pub(super) unsafe fn byte_tiles<S: SimdDot4, const MR: usize, const NV: usize>(
 ) {
     let (mut a, mut c) = (args.a, args.c);
     for _ in 0..args.tiles {
-        let rows = rows_of::<u8, MR>(args, a);
+        let rows = rows_of::<MR>(args, a);
         // SAFETY: the rows and columns of this tile, which the caller vouches for.
         unsafe {
             let mut acc = start::<S, MR, NV>(simd, args);
-            let mut b = args.b.cast::<i8>();
+            // A pair of 16 bits is four bytes.
+            let mut b = args.b.cast::<i16>();
             for quad in 0..args.quads {
-                let mut bv = [simd.load_quads(b); NV];
+                let mut bv = [simd.load_pairs(b); NV];
                 for v in 1..NV {
-                    bv[v] = simd.load_quads(b.add(4 * v * S::LANES));
+                    bv[v] = simd.load_pairs(b.add(2 * v * S::LANES));
                 }
                 for r in 0..MR {
-                    let x = simd.splat_quad(rows[r].add(4 * quad));
+                    let x = simd.splat_pair(rows[r].add(2 * quad));
                     for v in 0..NV {
                         acc[r][v] = simd.dot4(acc[r][v], x, bv[v]);
                     }
                 }
-                b = b.add(4 * NV * S::LANES);
+                b = b.add(2 * NV * S::LANES);
             }
             finish(simd, &acc, args, c);
         }
@@ -94,7 +95,7 @@ pub(super) unsafe fn byte_tiles<S: SimdDot4, const MR: usize, const NV: usize>(
 
 /// The rows of a tile.
 #[inline(always)]
-fn rows_of<T, const MR: usize>(args: &TileArgs, a: *const u8) -> [*const T; MR] {
+fn rows_of<const MR: usize>(args: &TileArgs, a: *const u8) -> [*const i16; MR] {
     let mut rows = [a.cast(); MR];
     for r in 0..MR {
         rows[r] = a.wrapping_add(r * args.lda_bytes).cast();
@@ -176,9 +177,6 @@ unsafe fn finish<S: SimdDot, const MR: usize, const NV: usize>(
 
 /// How bytes of `a` become elements of a block.
 trait Element<S>: Copy {
-    /// The element that stands for the number 0.
-    fn zero(quant: Quant8) -> Self;
-
     /// Any byte.
     fn of(quant: Quant8, byte: u8) -> Self;
 
@@ -190,11 +188,6 @@ trait Element<S>: Copy {
 }
 
 impl<S: SimdDot> Element<S> for i16 {
-    #[inline(always)]
-    fn zero(_: Quant8) -> i16 {
-        0
-    }
-
     #[inline(always)]
     fn of(quant: Quant8, byte: u8) -> i16 {
         quant.centred(byte) as i16
@@ -215,19 +208,18 @@ const fn flip_of<S: SimdDot4>(quant: Quant8) -> u8 {
 
 impl<S: SimdDot4> Element<S> for u8 {
     #[inline(always)]
-    fn zero(quant: Quant8) -> u8 {
-        quant.zero_byte() ^ flip_of::<S>(quant)
-    }
-
-    #[inline(always)]
     fn of(quant: Quant8, byte: u8) -> u8 {
         byte ^ flip_of::<S>(quant)
     }
 
     #[inline(always)]
-    unsafe fn convert(simd: S, from: *const u8, to: *mut u8, quant: Quant8) {
+    unsafe fn convert(_: S, from: *const u8, to: *mut u8, quant: Quant8) {
+        let flip = flip_of::<S>(quant);
         // SAFETY: as the caller promises.
-        unsafe { simd.flip(from, to, flip_of::<S>(quant)) };
+        unsafe {
+            let bytes = from.cast::<[u8; 16]>().read_unaligned();
+            to.cast::<[u8; 16]>().write_unaligned(bytes.map(|byte| byte ^ flip));
+        }
     }
 }
 
@@ -266,7 +258,7 @@ unsafe fn gather<S: SimdDot, E: Element<S>>(simd: S, args: &GatherArgs<'_>) {
                     let from = args.from.wrapping_add(row * lda + args.channels.start);
                     let to = args.to.cast::<E>().wrapping_add(i * args.ld);
                     convert_run(simd, from, to, channels, args.end, args.quant);
-                    fill(to.add(channels), 3, E::zero(args.quant));
+                    fill(to.add(channels), 3, E::of(args.quant, args.quant.zero_byte()));
                 }
             }
             Source::Window { geometry, ld } => windows::<S, E>(simd, args, geometry, *ld),
@@ -322,7 +314,7 @@ unsafe fn windows_of_row<S: SimdDot, E: Element<S>>(
     columns: Range<usize>,
     to: *mut E,
 ) {
-    let zero = E::zero(args.quant);
+    let zero = E::of(args.quant, args.quant.zero_byte());
     let line = g.kernel.w * args.channels.len();
     let (n, oh) = (row / g.output.h, row % g.output.h);
     let rows = g.rows();
@@ -382,7 +374,7 @@ unsafe fn line_of_taps<S: SimdDot, E: Element<S>>(
                 continue;
             }
             let (left, right) = g.cols().taps(ow);
-            let zero = E::zero(args.quant);
+            let zero = E::of(args.quant, args.quant.zero_byte());
             fill(to, left * channels, zero);
             for kw in left..right {
                 let from = picture.add(g.cols().position(ow, kw) * ld);

@@ -145,32 +145,10 @@ simd_dot!(DotAvxVnni, |sum, a, b| _mm256_dpwssd_avx_epi32(sum, a, b));
 
 impl SimdDot4 for DotAvxVnni {
     const SIGNED: bool = false;
-    type Quads = __m256i;
-
-    #[inline(always)]
-    unsafe fn load_quads(self, p: *const i8) -> __m256i {
-        // SAFETY: as the caller promises.
-        unsafe { _mm256_loadu_si256(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat_quad(self, p: *const u8) -> __m256i {
-        // SAFETY: as the caller promises.
-        unsafe { _mm256_set1_epi32(p.cast::<i32>().read_unaligned()) }
-    }
 
     #[inline(always)]
     fn dot4(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: a token stands for the level.
         unsafe { _mm256_dpbusd_avx_epi32(sum, a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn flip(self, from: *const u8, to: *mut u8, flip: u8) {
-        // SAFETY: as the caller promises.
-        unsafe {
-            let flip = _mm_set1_epi8(flip.cast_signed());
-            _mm_storeu_si128(to.cast(), _mm_xor_si128(_mm_loadu_si128(from.cast()), flip));
-        }
     }
 }

@@ -1,4 +1,5 @@
-//! AVX-512, with and without VNNI (`vpdpwssd`). Not run on hardware that has it.
+//! AVX-512, with and without VNNI (`vpdpwssd`, and `vpdpbusd` for four bytes). Run in an emulator, not on
+//! hardware.
 
 use super::{SimdDot, SimdDot4};
 use crate::quant::{Quant8, Tail8};
@@ -131,32 +132,10 @@ simd_dot!(DotAvx512Vnni, |sum, a, b| _mm512_dpwssd_epi32(sum, a, b));
 
 impl SimdDot4 for DotAvx512Vnni {
     const SIGNED: bool = false;
-    type Quads = __m512i;
-
-    #[inline(always)]
-    unsafe fn load_quads(self, p: *const i8) -> __m512i {
-        // SAFETY: as the caller promises.
-        unsafe { _mm512_loadu_si512(p.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat_quad(self, p: *const u8) -> __m512i {
-        // SAFETY: as the caller promises.
-        unsafe { _mm512_set1_epi32(p.cast::<i32>().read_unaligned()) }
-    }
 
     #[inline(always)]
     fn dot4(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: a token stands for the level.
         unsafe { _mm512_dpbusd_epi32(sum, a, b) }
-    }
-
-    #[inline(always)]
-    unsafe fn flip(self, from: *const u8, to: *mut u8, flip: u8) {
-        // SAFETY: as the caller promises.
-        unsafe {
-            let flip = _mm_set1_epi8(flip.cast_signed());
-            _mm_storeu_si128(to.cast(), _mm_xor_si128(_mm_loadu_si128(from.cast()), flip));
-        }
     }
 }

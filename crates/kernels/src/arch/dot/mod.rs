@@ -100,29 +100,12 @@ pub(crate) trait SimdDot: Copy {
     unsafe fn widen_pairs(self, a: *const u8, b: *const u8, to: *mut i16, quant: Quant8);
 }
 
-/// Products of four bytes, one of them signed weights; on top of what [`SimdDot`] does.
+/// Products of four bytes where [`SimdDot`] has pairs of 16 bits.
 pub(crate) trait SimdDot4: SimdDot {
-    /// Whether the other bytes are signed, too, else unsigned.
+    /// Whether `a` of [`SimdDot4::dot4`] is signed, as `b` is, else unsigned.
     const SIGNED: bool;
-    /// `LANES` times four bytes.
-    type Quads: Copy;
 
-    /// # Safety
-    /// - `4 * LANES` elements from `p` on are valid for reads.
-    unsafe fn load_quads(self, p: *const i8) -> Self::Quads;
-
-    /// Four bytes in all lanes.
-    ///
-    /// # Safety
-    /// - 4 bytes from `p` on are valid for reads.
-    unsafe fn splat_quad(self, p: *const u8) -> Self::Quads;
-
-    /// `sum + a.0 * b.0 + .. + a.3 * b.3` in every lane, modulo 2^32; `b` are the weights.
-    fn dot4(self, sum: Self::Sums, a: Self::Quads, b: Self::Quads) -> Self::Sums;
-
-    /// 16 bytes, each exclusive-or `flip`.
-    ///
-    /// # Safety
-    /// - 16 bytes from `from` on are valid for reads, and from `to` on for writes.
-    unsafe fn flip(self, from: *const u8, to: *mut u8, flip: u8);
+    /// `sum + a.0 * b.0 + .. + a.3 * b.3` in every lane, modulo 2^32, the bits of a pair being four
+    /// bytes.
+    fn dot4(self, sum: Self::Sums, a: Self::Pairs, b: Self::Pairs) -> Self::Sums;
 }

@@ -135,22 +135,9 @@ simd_dot!(DotNeonDot);
 
 impl SimdDot4 for DotNeonDot {
     const SIGNED: bool = true;
-    type Quads = int8x16_t;
 
     #[inline(always)]
-    unsafe fn load_quads(self, p: *const i8) -> int8x16_t {
-        // SAFETY: as the caller promises.
-        unsafe { vld1q_s8(p) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat_quad(self, p: *const u8) -> int8x16_t {
-        // SAFETY: as the caller promises.
-        unsafe { vreinterpretq_s8_s32(vdupq_n_s32(p.cast::<i32>().read_unaligned())) }
-    }
-
-    #[inline(always)]
-    fn dot4(self, sum: int32x4_t, a: int8x16_t, b: int8x16_t) -> int32x4_t {
+    fn dot4(self, sum: int32x4_t, a: int16x8_t, b: int16x8_t) -> int32x4_t {
         let mut out = sum;
         // The intrinsic is not stable yet.
         // SAFETY: a token stands for the instruction, which only writes `out`.
@@ -164,11 +151,5 @@ impl SimdDot4 for DotNeonDot {
             );
         }
         out
-    }
-
-    #[inline(always)]
-    unsafe fn flip(self, from: *const u8, to: *mut u8, flip: u8) {
-        // SAFETY: as the caller promises.
-        unsafe { vst1q_u8(to, veorq_u8(vld1q_u8(from), vdupq_n_u8(flip))) }
     }
 }
