@@ -37,8 +37,8 @@ const LIMITS: &[(&str, &str, &str)] = &[
     (
         ONNX,
         "Resize",
-        "tf_crop_and_resize, exclude_outside when linear without antialias, keep_aspect_ratio_policy \
-         for extents that are free",
+        "tf_crop_and_resize with antialias, exclude_outside when linear without antialias; \
+         tf_crop_and_resize and keep_aspect_ratio_policy for extents that are free",
     ),
     (ONNX, "Split", "sizes that do not follow from constants"),
     (ONNX, "Squeeze", "axes that do not follow from constants"),

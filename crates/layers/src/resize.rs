@@ -181,14 +181,20 @@ impl Resize {
         }
     }
 
-    /// The samples that make up output position `o` of an axis, with their weights: 1 of
-    /// nearest, 2 of linear, 4 of cubic, more where those are stretched, the same number for every
-    /// position. Samples past an end are those of the end; a position may stand twice.
+    /// The samples that make up output position `o` of an axis ([`ResizeMode::taps`]).
     pub fn taps(&self, axis: &ResizeAxis, o: usize) -> Vec<(usize, f64)> {
-        let x = self.coordinate(axis, o);
+        self.mode.taps(axis, self.coordinate(axis, o))
+    }
+}
+
+impl ResizeMode {
+    /// The samples that make up the value at coordinate `x` of an axis, with their weights: 1 of
+    /// nearest, 2 of linear, 4 of cubic, more where those are stretched, the same number for every
+    /// coordinate. Samples past an end are those of the end; a sample may stand twice.
+    pub fn taps(&self, axis: &ResizeAxis, x: f64) -> Vec<(usize, f64)> {
         let last = axis.input as f64 - 1.0;
         let sample = |at: f64| at.clamp(0.0, last) as usize;
-        match self.mode {
+        match *self {
             ResizeMode::Nearest(rounding) => vec![(sample(rounding.round(x)), 1.0)],
             ResizeMode::Linear => {
                 let x = x.clamp(0.0, last);
@@ -196,15 +202,15 @@ impl Resize {
                 vec![(sample(x), 1.0 - t), (sample(x.floor() + 1.0), t)]
             }
             ResizeMode::Cubic { a, exclude_outside } => {
-                Resize::spread(axis, x, 2.0, 1.0, exclude_outside, |d| keys(a.into(), d))
+                ResizeMode::spread(axis, x, 2.0, 1.0, exclude_outside, |d| keys(a.into(), d))
             }
             ResizeMode::LinearAntialias { exclude_outside } => {
                 let triangle = |d: f64| (1.0 - d).max(0.0);
-                Resize::spread(axis, x, 1.0, axis.scale.min(1.0), exclude_outside, triangle)
+                ResizeMode::spread(axis, x, 1.0, axis.scale.min(1.0), exclude_outside, triangle)
             }
             ResizeMode::CubicAntialias { a, exclude_outside } => {
                 let cubic = |d| keys(a.into(), d);
-                Resize::spread(axis, x, 2.0, axis.scale.min(1.0), exclude_outside, cubic)
+                ResizeMode::spread(axis, x, 2.0, axis.scale.min(1.0), exclude_outside, cubic)
             }
         }
     }

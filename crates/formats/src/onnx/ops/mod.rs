@@ -3,6 +3,7 @@
 mod activation;
 mod constant;
 mod context;
+mod crop;
 mod einsum;
 mod elementary;
 mod indexing;

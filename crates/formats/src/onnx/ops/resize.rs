@@ -1,7 +1,7 @@
 //! Interpolation.
 
 use super::context::{Context, Fail, unsupported};
-use super::{Row, row};
+use super::{Row, crop, row};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{Concat, Coordinates, Gather, NearestRounding, Resize, ResizeMode, ShapeOf};
 use depthwise_tensor::Tensor;
@@ -41,6 +41,7 @@ fn resize(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
         "align_corners" => Coordinates::AlignCorners,
         "asymmetric" => Coordinates::Asymmetric,
+        "tf_crop_and_resize" => return crop::resize(c, x, antialias, largest.is_some()),
         other => return unsupported(format!("coordinate_transformation_mode = {other}")),
     };
     // The value outside the picture, which only crops can reach.
@@ -61,11 +62,11 @@ fn resize(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
 }
 
 /// An operand that is neither left out nor empty: version 11 has no other way to leave one out.
-fn given(c: &Context<'_, '_>, index: usize) -> Option<ValueId> {
+pub(super) fn given(c: &Context<'_, '_>, index: usize) -> Option<ValueId> {
     c.optional(index).filter(|&value| c.tensor(value).is_none_or(|tensor| tensor.elements() > 0))
 }
 
-fn mode(c: &mut Context<'_, '_>, antialias: bool) -> Result<ResizeMode, Fail> {
+pub(super) fn mode(c: &mut Context<'_, '_>, antialias: bool) -> Result<ResizeMode, Fail> {
     let rounding = match c.text_or("nearest_mode", "round_prefer_floor")?.as_str() {
         "round_prefer_floor" => NearestRounding::RoundPreferFloor,
         "round_prefer_ceil" => NearestRounding::RoundPreferCeil,
@@ -114,7 +115,7 @@ fn simple_rounding(c: &Context<'_, '_>, scales: ValueId) -> Result<NearestRoundi
 }
 
 /// The axes by position from the start, each at most once.
-fn positions(axes: &[i64], rank: usize) -> Result<Vec<usize>, Fail> {
+pub(super) fn positions(axes: &[i64], rank: usize) -> Result<Vec<usize>, Fail> {
     let mut seen = vec![false; rank];
     let mut position = |&axis: &i64| {
         let from_start = if axis < 0 { axis + rank as i64 } else { axis };

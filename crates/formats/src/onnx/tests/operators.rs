@@ -144,6 +144,29 @@ fn c19_resize_in_four_coordinate_modes() {
 }
 
 #[test]
+fn resize_of_a_window_fills_what_lies_outside() {
+    let x = value(&[1, 1, 1, 5], &[0., 10., 20., 30., 40.]);
+    let run = |mode: &'static str, window: [f32; 2], width| {
+        let attributes = vec![
+            ("axes", ints(&[3])),
+            ("coordinate_transformation_mode", text("tf_crop_and_resize")),
+            ("extrapolation_value", float(7.0)),
+            ("mode", text(mode)),
+        ];
+        let resize = node("Resize", &["x", "roi", "", "sizes"], &["y"], attributes);
+        let constants = vec![f32s("roi", &[2], &window), i64s("sizes", &[width])];
+        run_node(18, resize, constants, &x)
+    };
+    // From 1 to 3 of the last position 4, and to twice that.
+    assert_close(&run("linear", [0.25, 0.75], 5), &[10., 15., 20., 25., 30.]);
+    assert_close(&run("nearest", [0.25, 0.75], 3), &[10., 20., 30.]);
+    assert_close(&run("linear", [0.5, 1.5], 3), &[20., 40., 7.]);
+    assert_close(&run("linear", [0.25, 0.75], 1), &[20.]);
+    // Turned round.
+    assert_close(&run("linear", [1.0, 0.0], 5), &[40., 30., 20., 10., 0.]);
+}
+
+#[test]
 fn resize_of_some_axes_keeps_the_others() {
     let x = ramp(&[1, 1, 2, 2], 0.0);
     let attributes = || {
