@@ -16,7 +16,7 @@ pub(crate) struct Slot {
     pub(crate) values: Vec<f32>,
     /// A vector per slot of the optimizer.
     pub(crate) state: Vec<Vec<f32>>,
-    pub(crate) average: Option<Vec<f32>>,
+    pub(crate) average: Option<Average>,
     rate: f32,
     optimizer: Optimizer,
 }
@@ -27,6 +27,38 @@ pub(crate) struct Running {
     pub(crate) source: ValueId,
     pub(crate) name: String,
     pub(crate) values: Vec<f32>,
+    pub(crate) average: Option<Average>,
+}
+
+/// A moving average of values.
+#[derive(Clone, Debug)]
+pub(crate) struct Average {
+    pub(crate) values: Vec<f32>,
+    decay: f32,
+}
+
+impl Average {
+    fn new(values: &[f32], decay: Option<f32>) -> Option<Average> {
+        decay.map(|decay| Average { values: values.to_vec(), decay })
+    }
+
+    /// The average of values, where there is one and it is asked for; else the values.
+    pub(crate) fn choose<'a>(
+        values: &'a [f32],
+        average: Option<&'a Average>,
+        averaged: bool,
+    ) -> &'a [f32] {
+        average.filter(|_| averaged).map_or(values, |average| &average.values)
+    }
+
+    /// Takes in the values after step `count`, counted from 1. The decay rises with the steps
+    /// (Abadi et al. 2016, TensorFlow's `num_updates`), or the first values would weigh for long.
+    pub(crate) fn update(&mut self, values: &[f32], count: u64) {
+        let decay = self.decay.min((1.0 + count as f32) / (10.0 + count as f32));
+        for (a, &v) in self.values.iter_mut().zip(values) {
+            *a = decay * *a + (1.0 - decay) * v;
+        }
+    }
 }
 
 impl Slot {
@@ -48,20 +80,19 @@ impl Slot {
             source,
             shape: *tensor.shape(),
             state: vec![vec![0.0; values.len()]; optimizer.slots().len()],
-            average: options.average.map(|_| values.clone()),
+            average: Average::new(&values, options.average),
             values,
             rate: rate.map_or(1.0, |(_, rate)| *rate),
             optimizer,
         }
     }
 
-    pub(crate) fn update(&mut self, update: Update, gradient: &[f32], decay: Option<f32>) {
+    pub(crate) fn update(&mut self, update: Update, gradient: &[f32]) {
+        let count = update.count;
         let update = Update { lr: update.lr * self.rate, ..update };
         self.optimizer.update(update, &mut self.values, gradient, &mut self.state);
-        if let (Some(average), Some(decay)) = (&mut self.average, decay) {
-            for (a, &p) in average.iter_mut().zip(&self.values) {
-                *a = decay * *a + (1.0 - decay) * p;
-            }
+        if let Some(average) = &mut self.average {
+            average.update(&self.values, count);
         }
     }
 }
@@ -83,10 +114,10 @@ pub(crate) fn square_sum(x: &[f32]) -> f64 {
 pub(crate) fn running_statistics(
     network: &Graph,
     trained: &[Slot],
-    mode: BatchNormMode,
+    options: &TrainOptions,
 ) -> Vec<Running> {
     let mut running: Vec<Running> = Vec::new();
-    if mode == BatchNormMode::Frozen {
+    if options.batch_norm == BatchNormMode::Frozen {
         return running;
     }
     for node in network.nodes() {
@@ -103,7 +134,9 @@ pub(crate) fn running_statistics(
             while running.iter().any(|r| r.name == name) {
                 name.push('\'');
             }
-            running.push(Running { source, name, values: tensor.to_f32().into_owned() });
+            let values = tensor.to_f32().into_owned();
+            let average = Average::new(&values, options.average);
+            running.push(Running { source, name, values, average });
         }
     }
     running

@@ -28,12 +28,15 @@ impl Trainer {
                 add(format!("{which}/{name}"), dims, data)?;
             }
             if let Some(average) = &slot.average {
-                add(format!("average/{name}"), dims, average)?;
+                add(format!("average/{name}"), dims, &average.values)?;
             }
         }
         for running in &self.running {
             let dims = [running.values.len()];
             add(format!("running/{}", running.name), &dims, &running.values)?;
+            if let Some(average) = &running.average {
+                add(format!("average/{}", running.name), &dims, &average.values)?;
+            }
         }
         let metadata = BTreeMap::from([
             ("depthwise-training-state".into(), VERSION.into()),
@@ -90,12 +93,15 @@ impl Trainer {
                 take(format!("{which}/{}", slot.name), data)?;
             }
             if let Some(average) = &mut slot.average {
-                take(format!("average/{}", slot.name), average)?;
+                take(format!("average/{}", slot.name), &mut average.values)?;
             }
         }
         let mut running = self.running.clone();
         for running in &mut running {
             take(format!("running/{}", running.name), &mut running.values)?;
+            if let Some(average) = &mut running.average {
+                take(format!("average/{}", running.name), &mut average.values)?;
+            }
         }
         if used != state.len() {
             let reason = format!("{} tensors belong to nothing here", state.len() - used);

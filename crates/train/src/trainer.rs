@@ -3,7 +3,7 @@
 use crate::form::{TrainingGraph, trainable_constants};
 use crate::optimizer::Update;
 use crate::runner::{How, Runner};
-use crate::slots::{Running, Slot, running_statistics, square_sum};
+use crate::slots::{Average, Running, Slot, running_statistics, square_sum};
 use crate::streams::{Use, rng, unit};
 use crate::{BatchNormMode, FormOptions, Loss, Optimizer, Pattern, Schedule, Target, TrainError};
 use depthwise_engine::passes::{PassOptions, prepare};
@@ -35,7 +35,8 @@ pub struct TrainOptions {
     pub momentum: f32,
     /// Longest that the gradients of all parameters together may be; `None` for no limit.
     pub clip_norm: Option<f32>,
-    /// Decay of an average of the parameters (see [`Trainer::averaged_graph`]); `None` for none.
+    /// Decay of an average of parameters and running statistics (see [`Trainer::averaged_graph`]);
+    /// `None` for none.
     pub average: Option<f32>,
     /// Stochastic depth (Huang et al. 2016): the share of samples that skip the last residual
     /// branch in training; branches before it are skipped less often, in proportion to their place.
@@ -144,7 +145,7 @@ impl Trainer {
             let reason = format!("{} parameters, all frozen", all.len());
             return Err(TrainError::NothingToTrain(reason));
         }
-        let running = running_statistics(&network, &parameters, options.batch_norm);
+        let running = running_statistics(&network, &parameters, &options);
         Ok(Trainer {
             network,
             options,
@@ -246,7 +247,7 @@ impl Trainer {
         let update = Update { lr: rate, count: self.steps + 1, scale };
         for (slot, parameter) in self.parameters.iter_mut().zip(&graph.parameters) {
             if let Some(gradient) = parameter.gradient {
-                slot.update(update, runner.output(output(gradient))?, self.options.average);
+                slot.update(update, runner.output(output(gradient))?);
             }
         }
         self.update_running(graph, runner)?;
@@ -328,7 +329,7 @@ impl Trainer {
     /// [`TrainError::NotFinite`] where a parameter or a running statistic is NaN or infinite,
     /// [`TrainError::Tensor`] where there is no memory.
     pub fn graph(&self) -> Result<Graph, TrainError> {
-        self.graph_of(|slot| &slot.values)
+        self.graph_of(false)
     }
 
     /// As [`Trainer::graph`], with the averages of [`TrainOptions::average`].
@@ -336,7 +337,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::graph`].
     pub fn averaged_graph(&self) -> Result<Graph, TrainError> {
-        self.graph_of(|slot| slot.average.as_ref().unwrap_or(&slot.values))
+        self.graph_of(true)
     }
 
     /// As [`Trainer::graph`], batch normalization folded into the convolutions.
@@ -357,21 +358,19 @@ impl Trainer {
         self.graph()
     }
 
-    fn graph_of<'a>(
-        &'a self,
-        values: impl Fn(&'a Slot) -> &'a Vec<f32>,
-    ) -> Result<Graph, TrainError> {
+    fn graph_of(&self, averaged: bool) -> Result<Graph, TrainError> {
         let mut graph = self.network.clone();
         let mut edit = GraphEdit::new(&mut graph);
         for slot in &self.parameters {
-            let values = values(slot);
+            let values = Average::choose(&slot.values, slot.average.as_ref(), averaged);
             self.all_finite("parameters", values)?;
             let tensor = Tensor::from_slice(slot.shape.dims(), values)?;
             edit.replace_with_const(slot.source, tensor);
         }
         for running in &self.running {
-            self.all_finite("running statistics", &running.values)?;
-            let tensor = Tensor::from_slice(&[running.values.len()], &running.values)?;
+            let values = Average::choose(&running.values, running.average.as_ref(), averaged);
+            self.all_finite("running statistics", values)?;
+            let tensor = Tensor::from_slice(&[values.len()], values)?;
             edit.replace_with_const(running.source, tensor);
         }
         edit.finish();
@@ -458,6 +457,9 @@ impl Trainer {
                 };
                 for (r, &b) in running.values.iter_mut().zip(batch) {
                     *r = (1.0 - momentum) * *r + momentum * factor * b;
+                }
+                if let Some(average) = &mut running.average {
+                    average.update(&running.values, self.steps + 1);
                 }
             }
         }

@@ -287,6 +287,29 @@ fn a_restored_state_leads_to_the_same_bits() {
 }
 
 #[test]
+fn averages_follow_parameters_and_running_statistics() {
+    let options = TrainOptions { average: Some(0.3), ..options() };
+    let mut trainer = Trainer::new(everything(), options).unwrap();
+    let constants = |graph: Graph| -> Vec<Vec<f32>> {
+        let constants = graph.value_ids().filter_map(|id| graph.constant(id));
+        constants.map(|tensor| tensor.to_f32().into_owned()).collect()
+    };
+    let mut want = constants(trainer.graph().unwrap());
+    let (x, classes) = batch();
+    // Of the first three steps, then that of the options.
+    for decay in [2.0 / 11.0, 3.0 / 12.0, 0.3f32, 0.3] {
+        trainer.step(std::slice::from_ref(&x), Target::Classes(&classes)).unwrap();
+        let now = constants(trainer.graph().unwrap());
+        let pairs = want.iter_mut().zip(&now).flat_map(|(w, n)| w.iter_mut().zip(n));
+        pairs.for_each(|(w, &n)| *w = decay * *w + (1.0 - decay) * n);
+        let got = constants(trainer.averaged_graph().unwrap());
+        for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
+            assert!((got - want).abs() <= 1e-6 * want.abs().max(1.0), "{got} {want}");
+        }
+    }
+}
+
+#[test]
 fn the_trained_graph_runs_in_the_engine() {
     let (trainer, _) = train(&everything(), options(), 2);
     let (x, _) = batch();
