@@ -1,5 +1,6 @@
 //! `depthwise finetune`: a new classifier from pictures or texts.
 
+mod loss;
 mod network;
 mod search;
 mod text;
@@ -23,41 +24,43 @@ use train::{Run, Trained};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-DATA is a folder with one folder of pictures per class, or a table (.csv) of `path,label` rows. Where
-it has folders train and val (or validation) of this kind, these are used; a folder test is left for
-`depthwise evaluate`. Without a val folder, --validation of the samples are held back, the same share
-of every class.
+DATA is a folder with one folder of pictures per class, or a table (.csv) of `path,label` rows.
+Where it has folders train and val (or validation) of this kind, these are used; a folder test is
+left for `depthwise evaluate`. Without a val folder, --validation of the samples are held back,
+the same share of every class.
 
-For texts, DATA is a file with a JSON object {\"text\": .., \"label\": ..} in every line (.jsonl), a table
-(.csv) with columns text and label (or without a head, with --text), or a folder with such files called
-train, val and test. A small convolutional network learns the words, or what --tokenizer makes of them,
-from scratch; --from takes a model that was trained so, with its vocabulary.
+For texts, DATA is a file with a JSON object {\"text\": .., \"label\": ..} in every line (.jsonl),
+a table (.csv) with columns text and label (or without a head, with --text), or a folder with such
+files called train, val and test. A small convolutional network learns the words, or what
+--tokenizer makes of them, from scratch; --from takes a model that was trained so, with its
+vocabulary.
 
-Training has two phases. First the backbone stays as it is: the features of every picture are computed
-once, then a new last layer is trained on them (--epochs, --lr), which takes seconds. --views computes
-them for several random changes (--augment) of every picture. Then what --train names is trained through
-the network (--tune-epochs, --tune-lr), the pictures changed anew in every epoch:
+Training has two phases. First the backbone stays as it is: the features of every picture are
+computed once, then a new last layer is trained on them (--epochs, --lr), which takes seconds.
+--views computes them for several random changes (--augment) of every picture. Then what --train
+names is trained through the network (--tune-epochs, --tune-lr), the pictures changed anew in
+every epoch:
   head      nothing more: the first phase is all
   last=N    the last N layers with parameters; a batch normalization is one of them
   all       everything
   PATTERNS  parameters by name, as `features.17.*,features.18.*`; the new layer always
-The better of both phases is kept, by validation. --teacher FILE lets the second phase learn what a
-better network of the same classes says of every picture.
+The better of both phases is kept, by validation. --teacher FILE lets the second phase learn what
+a better network of the same classes says of every picture.
 
---from NAME or NAME:WIDTH takes a network without weights (mobilenet-v1:0.5); all of it is trained,
-and there is no first phase. --init PATTERN=HOW gives fresh weights to a part of a network: he, glorot,
-gaussian=DEVIATION, uniform=LIMIT or constant=VALUE.
+--from NAME or NAME:WIDTH takes a network without weights (mobilenet-v1:0.5); all of it is
+trained, and there is no first phase. --init PATTERN=HOW gives fresh weights to a part of a
+network: he, glorot, gaussian=DEVIATION, uniform=LIMIT or constant=VALUE.
 
---search tries a grid of settings, `lr=1e-3,1e-2:batch=16,64:decay=0,0.01` (also tune-lr, smoothing and
-l1), prints what each comes to, and keeps the network of the best.
+--search tries a grid of settings, `lr=1e-3,1e-2:batch=16,64:decay=0,0.01` (also tune-lr,
+smoothing and l1), prints what each comes to, and keeps the network of the best.
 
 The result is one file with network, weights, class names and preprocessing or vocabulary, for
-`depthwise classify --model`. Beside it, in a folder (--run), are checkpoints, a page with curves, confusion and mistakes
-(report.html) and an event log for TensorBoard.
+`depthwise classify --model`. Beside it, in a folder (--run), are checkpoints, a page with curves,
+confusion and mistakes (report.html) and an event log for TensorBoard.
 
-Augmentations: flip, flip-vertical, and with =NUMBER: crop (least share of the area, 0.01 to 1), rotate
-(degrees), shift (share), shear (degrees), zoom, brightness, noise (deviation, of 255), salt-pepper
-(share of the pixels), cutout (share of the side), mixup.
+Augmentations: flip, flip-vertical, and with =NUMBER: crop (least share of the area, 0.01 to 1),
+rotate (degrees), shift (share), shear (degrees), zoom, brightness, noise (deviation, of 255),
+salt-pepper (share of the pixels), cutout (share of the side), mixup.
 
 Examples:
   depthwise finetune flowers/ -o flowers.safetensors
@@ -125,6 +128,8 @@ pub(crate) struct Args {
     /// Share of the targets that all classes get alike.
     #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
     smoothing: f32,
+    #[command(flatten)]
+    loss: loss::LossArgs,
     /// Weight decay.
     #[arg(long, default_value_t = 1e-2)]
     decay: f32,

@@ -4,7 +4,6 @@ use super::Args;
 use super::train::{Run, Trained};
 use crate::text::{self, outln};
 use anyhow::{Context, Result};
-use depthwise_train::Loss;
 use depthwise_train::report::EventLog;
 use std::path::Path;
 use std::str::FromStr;
@@ -32,10 +31,6 @@ impl Point {
     pub(super) fn of(args: &Args) -> Point {
         let &Args { lr, batch, decay, smoothing, l1, .. } = args;
         Point { lr, tune_lr: args.tune.tune_lr, batch, decay, smoothing, l1 }
-    }
-
-    pub(super) fn cross_entropy(&self) -> Loss {
-        Loss::CrossEntropy { label_smoothing: self.smoothing, class_weights: Vec::new() }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {

@@ -12,7 +12,7 @@ use depthwise_train::features::Extractor;
 use depthwise_train::fit::{EpochRecord, Outcome, Predictions, evaluate};
 use depthwise_train::report::EventLog;
 use depthwise_train::{
-    FitError, FitOptions, Learner, Optimizer, TrainOptions, Trainer, copy_parameters, fit,
+    FitError, FitOptions, Learner, Loss, Optimizer, TrainOptions, Trainer, copy_parameters, fit,
 };
 use std::cell::OnceCell;
 use std::path::Path;
@@ -113,7 +113,7 @@ impl<'a> Run<'a> {
         let mut learner = Learner::new(Trainer::new(
             head,
             TrainOptions {
-                loss: point.cross_entropy(),
+                loss: self.loss(point)?,
                 optimizer: Optimizer { l1: point.l1, ..Optimizer::adamw(point.decay) },
                 no_decay: vec!["*.bias".into()],
                 seed: args.seed,
@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
         let options = tune.train_options(&self.network, point, &graph)?;
         let loss = match &teacher {
             Some(_) => tune.distillation(),
-            None => point.cross_entropy(),
+            None => self.loss(point)?,
         };
         let trainer = Trainer::new(
             graph,
@@ -199,17 +199,22 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn loss(&self, point: &Point) -> Result<Loss> {
+        self.args.loss.loss(point.smoothing, &self.train.data.counts())
+    }
+
     /// What both phases depend on, for their checkpoints.
     fn settings(&self, point: &Point) -> String {
         let (args, network) = (self.args, &self.network);
         format!(
-            "{}, {}, cut {}, fresh {:?}, augmentation {}, smoothing {}, decay {}, L1 {}, dropout {}, \
-             samples {:016x}",
+            "{}, {}, cut {}, fresh {:?}, augmentation {}, {}, smoothing {}, decay {}, L1 {}, \
+             dropout {}, samples {:016x}",
             network.name,
             network.form,
             args.cut.as_deref().unwrap_or("before the classifier"),
             network.init,
             network.form.augmentation(args),
+            args.loss,
             point.smoothing,
             point.decay,
             point.l1,
