@@ -101,6 +101,12 @@ pub enum EngineError {
         /// Name of the output.
         name: String,
     },
+    /// [`BytePictures`](crate::BytePictures) that no input fits, or with numbers that are not finite.
+    #[error("pictures of bytes: {reason}")]
+    BytePictures {
+        /// What does not fit.
+        reason: String,
+    },
     /// `DEPTHWISE_ISA` names no instruction set.
     #[error("DEPTHWISE_ISA: {0}")]
     Isa(#[from] UnknownIsa),

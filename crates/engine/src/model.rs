@@ -1,15 +1,15 @@
 //! A network that is loaded and ready to be planned.
 
 use crate::error::EngineError;
-use crate::options::{Choices, Options};
+use crate::options::{BytePictures, Choices, Options};
 use crate::passes::{self, PassOptions, PassReport};
 use crate::plan::{self, Packs, Plan};
 use crate::quantization::{self, Quantization};
 use crate::session::Session;
 use depthwise_formats::{SaveOptions, Saved};
 use depthwise_kernels::{Cpu, Par};
-use depthwise_layers::ir::{Graph, InferError, InputType};
-use depthwise_tensor::Shape;
+use depthwise_layers::ir::{Dim, Graph, InferError, InputType};
+use depthwise_tensor::{DType, Shape};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -81,8 +81,9 @@ impl Model {
     ///
     /// # Errors
     /// [`EngineError::Verify`] where the graph breaks its own rules, [`EngineError::UnknownRank`]
-    /// where [`Options::ends`] asks to turn outputs that nothing is known of; and where threads
-    /// cannot be started.
+    /// where [`Options::ends`] asks to turn outputs that nothing is known of,
+    /// [`EngineError::BytePictures`] where [`Options::byte_pictures`] fits no input; and where
+    /// threads cannot be started.
     pub fn from_graph(mut graph: Graph, options: Options) -> Result<Model, EngineError> {
         graph.verify()?;
         let cpu = match options.isa {
@@ -102,6 +103,9 @@ impl Model {
         let quantizations = quantization::of_ends(&graph);
         if let Some(order) = options.ends.order() {
             turn_ends(&mut graph, order)?;
+        }
+        if let Some(pictures) = &options.byte_pictures {
+            take_bytes(&mut graph, pictures)?;
         }
         let report = passes::prepare(&mut graph, &options.passes);
         let state = |input: usize| {
@@ -280,6 +284,36 @@ impl Model {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Lets the caller give pictures as bytes.
+fn take_bytes(graph: &mut Graph, pictures: &BytePictures) -> Result<(), EngineError> {
+    let refuse = |reason| Err(EngineError::BytePictures { reason });
+    let channels = pictures.scale.len();
+    if channels == 0 || pictures.shift.len() != channels {
+        return refuse(format!("{channels} factors and {} offsets", pictures.shift.len()));
+    }
+    if let Some(value) = pictures.scale.iter().chain(&pictures.shift).find(|v| !v.is_finite()) {
+        return refuse(format!("a factor or offset of {value}"));
+    }
+    let mut fits = false;
+    for (position, id) in graph.inputs().to_vec().into_iter().enumerate() {
+        if graph.states().iter().any(|state| state.input == position) {
+            continue;
+        }
+        let ty = graph.input_type(id).filter(|ty| ty.dtype == DType::F32 && ty.dims.len() == 4);
+        let axis = ty.and_then(|ty| ty.dims.iter().rposition(|d| *d == Dim::Fixed(channels)));
+        // The channels of a single picture of one are not its number.
+        let Some(axis @ 1..) = axis else { continue };
+        graph.read_bytes(id, axis, &pictures.scale, &pictures.shift);
+        fits = true;
+    }
+    if fits {
+        return Ok(());
+    }
+    let declared = graph.inputs().iter().filter_map(|&id| graph.input_type(id));
+    let declared: Vec<String> = declared.map(ToString::to_string).collect();
+    refuse(format!("no f32 input of {channels} channels among {}", declared.join(", ")))
 }
 
 /// Puts the axes of all pictures that the caller gives or gets in another order.

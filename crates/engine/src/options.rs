@@ -22,6 +22,8 @@ pub struct Options {
     pub dense_weights: DenseWeights,
     /// The order of axes in which pictures enter and leave.
     pub ends: Ends,
+    /// What bytes stand for, where pictures enter as bytes.
+    pub byte_pictures: Option<BytePictures>,
     /// Plans kept for input shapes used before; 0 means [`Options::DEFAULT_PLANS`].
     pub cached_plans: usize,
 }
@@ -59,6 +61,46 @@ impl Ends {
             Ends::NhwcOfNchw => Some([0, 2, 3, 1]),
             Ends::NchwOfNhwc => Some([0, 3, 1, 2]),
         }
+    }
+}
+
+/// Pictures that enter as bytes: every `f32` input of four dimensions with as many channels as there
+/// are factors becomes `u8`, and channel `c` of it stands for `scale[c] * x + shift[c]`. Channels are
+/// the last axis of that extent. Inputs that the file declares as bytes, and states, stay as they are.
+///
+/// A first convolution with few channels converts the bytes as it reads them, so that the picture is
+/// never in memory as numbers.
+///
+/// ```no_run
+/// # use depthwise_engine::{BytePictures, Ends, Model, Options};
+/// let options = Options {
+///     byte_pictures: Some(BytePictures::normalized(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])),
+///     ends: Ends::NhwcOfNchw,
+///     ..Options::default()
+/// };
+/// let mut session = Model::open_with("mobilenet_v2.onnx", options)?.session()?;
+/// let rgb = vec![0u8; 224 * 224 * 3];
+/// session.input_mut::<u8>(0)?.copy_from_slice(&rgb);
+/// session.run();
+/// # Ok::<(), depthwise_engine::EngineError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct BytePictures {
+    /// One factor per channel.
+    pub scale: Vec<f32>,
+    /// One offset per channel.
+    pub shift: Vec<f32>,
+}
+
+impl BytePictures {
+    /// `(x / 255 - mean[c]) / deviation[c]`, as torchvision and timm write it; channels are as many as
+    /// both lists have.
+    pub fn normalized(mean: &[f32], deviation: &[f32]) -> BytePictures {
+        let each = |f: &dyn Fn(f64, f64) -> f64| {
+            let pairs = mean.iter().zip(deviation);
+            pairs.map(|(&m, &d)| f(m.into(), d.into()) as f32).collect()
+        };
+        BytePictures { scale: each(&|_, d| 1.0 / (255.0 * d)), shift: each(&|m, d| -m / d) }
     }
 }
 

@@ -4,7 +4,9 @@ mod common;
 
 use common::{Builder, fixed, mobile, numbers};
 use depthwise_engine::layers::ir::InputType;
-use depthwise_engine::{Cpu, DType, Fusion, Graph, Model, Options, Tensor};
+use depthwise_engine::{
+    BytePictures, Cpu, DType, EngineError, Fusion, Graph, Model, Options, Tensor,
+};
 
 fn model(graph: &Graph, options: Options) -> Model {
     Model::from_graph(graph.clone(), options).unwrap()
@@ -99,4 +101,51 @@ fn what_others_read_is_never_fused_away() {
     let with = |fusion| Options { threads: 2, fusion, ..Options::default() };
     let want = run(&graph, with(Fusion::Off), &input);
     assert_eq!(run(&graph, with(Fusion::Always), &input), want);
+}
+
+#[test]
+fn a_picture_of_bytes_is_converted_by_the_stem_alone_or_in_a_chain() {
+    // The narrow one has lines shorter than a tile and is converted by steps of its own.
+    for side in [2, 15] {
+        let graph = blocks(side);
+        let dims = [1, 2 * side, 2 * side, 3];
+        let bytes: Vec<u8> =
+            (0..dims.iter().product()).map(|i: usize| (i * 37 % 256) as u8).collect();
+        let pictures = BytePictures::normalized(&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]);
+        let number =
+            |(i, &x): (usize, &u8)| f32::from(x) * pictures.scale[i % 3] + pictures.shift[i % 3];
+        let numbers = bytes.iter().enumerate().map(number).collect();
+        let numbers = Tensor::from_vec(&dims, numbers).unwrap();
+        let bytes = Tensor::from_vec(&dims, bytes).unwrap();
+        for cpu in Cpu::from_env().unwrap().levels() {
+            for fusion in [Fusion::Off, Fusion::Always] {
+                let options =
+                    Options { threads: 1, fusion, isa: Some(cpu.isa()), ..Options::default() };
+                let of_bytes = Options { byte_pictures: Some(pictures.clone()), ..options.clone() };
+                let model = model(&graph, of_bytes.clone());
+                assert_eq!(model.inputs().next().unwrap().1.dtype, DType::U8);
+                let session = model.session().unwrap();
+                let casts = session.plan().steps().iter().filter(|step| step.kind == "Cast");
+                assert_eq!(casts.count(), usize::from(side == 2), "{}", session.plan().explain());
+                let want = run(&graph, options, &numbers);
+                assert_eq!(run(&graph, of_bytes, &bytes), want, "{side} {cpu} {fusion:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_that_no_input_takes_are_refused() {
+    let graph = blocks(4);
+    let refused = |scale: &[f32], shift: &[f32]| {
+        let pictures = BytePictures { scale: scale.to_vec(), shift: shift.to_vec() };
+        let options = Options { byte_pictures: Some(pictures), ..Options::default() };
+        match Model::from_graph(graph.clone(), options) {
+            Err(EngineError::BytePictures { reason }) => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refused(&[1.0], &[0.0]), "no f32 input of 1 channels among f32[1x8x8x3]");
+    assert_eq!(refused(&[1.0; 3], &[0.0]), "3 factors and 1 offsets");
+    assert_eq!(refused(&[1.0, f32::NAN, 1.0], &[0.0; 3]), "a factor or offset of NaN");
 }

@@ -37,6 +37,7 @@ mod weights;
 pub use options::{PassOptions, UnknownPass};
 use rewriter::Context;
 pub use rewriter::Rewriter;
+pub(crate) use weights::factors_and_offsets;
 
 use depthwise_layers::ir::{Graph, InferError, Types, infer_types};
 use depthwise_tensor::Shape;

@@ -140,7 +140,7 @@ pub(super) fn all_finite(values: &[f64]) -> bool {
 
 /// What `f(x, c)` (or `f(c, x)`, where swapped) does to x, one constant after another: factors and
 /// offsets. `None` where it is no such function, or one is not finite.
-pub(super) fn factors_and_offsets(
+pub(crate) fn factors_and_offsets(
     function: BinaryFn,
     swapped: bool,
     constants: Vec<f64>,

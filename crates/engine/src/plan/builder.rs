@@ -73,6 +73,8 @@ pub(super) struct Draft {
     pub(super) outputs: Vec<BufId>,
     scratch: Option<BufId>,
     pub(super) shapes: (Vec<Shape>, Vec<Shape>),
+    /// Names of nodes that the step computes beside its own.
+    pub(super) absorbed: Vec<String>,
     /// The layers of a chain, and why they are one.
     pub(super) fused: Option<FusedInfo>,
 }
@@ -91,10 +93,10 @@ pub(crate) struct Builder<'a> {
     pub(super) uses: Vec<usize>,
     places: Vec<Option<Place>>,
     buffers: Vec<Buffer>,
-    drafts: Vec<Draft>,
+    pub(super) drafts: Vec<Draft>,
     padded_copies: HashMap<ValueId, Place>,
     /// The node being lowered.
-    node: Option<NodeId>,
+    pub(super) node: Option<NodeId>,
 }
 
 /// Builds the plan of a specialized clone of `prepared`, and drops the constants of `prepared` that
@@ -287,6 +289,11 @@ impl Builder<'_> {
         (self.new_buffer(view.rows().len() * size_of::<i64>()), view)
     }
 
+    /// Whether a value has its memory.
+    pub(super) fn is_placed(&self, id: ValueId) -> bool {
+        self.places[id.index()].is_some()
+    }
+
     /// Lets `id` be the same memory as `arg`, under its own shape.
     pub(crate) fn alias(&mut self, id: ValueId, buf: BufId, view: View) {
         self.places[id.index()] = Some(Place { buf, view });
@@ -347,6 +354,7 @@ impl Builder<'_> {
                 inputs.iter().map(|a| a.view.shape).collect(),
                 outputs.iter().map(|(_, view)| view.shape).collect(),
             ),
+            absorbed: Vec::new(),
             fused: None,
         });
     }
@@ -530,6 +538,7 @@ impl Builder<'_> {
                 packed_bytes: draft.op.packed_bytes(),
                 arena_offset: places.first().copied().unwrap_or(0),
                 chunks: draft.op.chunks(),
+                absorbed: draft.absorbed,
                 fused: draft.fused,
             });
             program

@@ -136,6 +136,7 @@ fn merge(layers: Vec<Draft>, op: FusedF32, info: FusedInfo) -> Draft {
     for next in layers {
         merged.inputs.extend(next.inputs.into_iter().skip(1));
         merged.shapes.0.extend(next.shapes.0.into_iter().skip(1));
+        merged.absorbed.extend(next.absorbed);
         (merged.outputs, merged.shapes.1, merged.node) = (next.outputs, next.shapes.1, next.node);
     }
     merged.kind = "Fused";

@@ -1,5 +1,6 @@
 //! What is decided before anything runs: kernels, order, memory.
 
+mod absorbed;
 mod builder;
 mod fuse;
 mod memory;
@@ -7,6 +8,7 @@ mod operands;
 mod packs;
 mod streamed;
 
+pub(crate) use absorbed::PixelChain;
 pub(crate) use builder::{Arg, BufId, Builder, Operand, build, reshaped};
 pub(crate) use packs::{Packed, Packs};
 
@@ -96,6 +98,9 @@ pub struct StepInfo {
     pub arena_offset: usize,
     /// Parts that run at the same time.
     pub chunks: usize,
+    /// Names of nodes beside it that the step computes as it reads or writes: a conversion of bytes, the
+    /// product with a gate, a mean.
+    pub absorbed: Vec<String>,
     /// The layers of a step that computes several, band by band.
     pub fused: Option<FusedInfo>,
 }
@@ -218,6 +223,9 @@ impl fmt::Display for Explain<'_> {
                 step.packed_bytes / 1024,
                 step.arena_offset,
             )?;
+            for node in &step.absorbed {
+                writeln!(f, "        with {node}")?;
+            }
             if let Some(fused) = &step.fused {
                 write_fused(f, fused)?;
             }

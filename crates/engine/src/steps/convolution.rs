@@ -2,14 +2,15 @@
 
 use super::{operand, optional};
 use crate::error::LowerError;
-use crate::plan::{Builder, Packed};
+use crate::plan::{Builder, Packed, PixelChain};
 use depthwise_kernels::conv2d::{self, ConvSpec, PackedConvF32};
 use depthwise_kernels::dwconv_f32::{DwConvF32, DwSpec, PackedDwF32};
 use depthwise_kernels::fused::Stage;
 use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, PackedGemmF32};
 use depthwise_kernels::stem::StemF32;
 use depthwise_layers::ir::Node;
-use depthwise_layers::{Conv2d, DepthwiseConv2d};
+use depthwise_layers::{Activation, Conv2d, DepthwiseConv2d};
+use depthwise_tensor::{ConvGeometry, padded_ld};
 use std::sync::Arc;
 
 pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result<(), LowerError> {
@@ -42,7 +43,17 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
             )?))
         })
     })?;
-    let x = b.arg(x)?;
+    let bytes = match (b.pixels_before(), &packed) {
+        (Some(chain), Packed::Conv(weights)) if may_read_bytes(b, weights, &geometry, &chain) => {
+            Some(chain)
+        }
+        (Some(chain), _) => {
+            b.lower_chain(chain)?;
+            None
+        }
+        (None, _) => None,
+    };
+    let x = b.arg(bytes.as_ref().map_or(x, |chain| chain.source))?;
     let residual = residual.map(|r| b.padded_arg(r)).transpose()?;
     let residual_ld = residual.as_ref().map(|r| r.view.ld);
     let (buf, view) = b.output(node.outputs[0]);
@@ -59,7 +70,10 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
             let (ld_in, ld_out) = (x.view.ld, view.ld);
             let spec = ConvSpec { geometry, ld_in, ld_out, residual_ld, activation };
             if StemF32::applies(&weights, &spec) {
-                let op = StemF32::new(weights, spec, b.threads())?;
+                let op = match bytes {
+                    Some(chain) => StemF32::of_bytes(weights, spec, &chain.pixels, b.threads())?,
+                    None => StemF32::new(weights, spec, b.threads())?,
+                };
                 b.push_stage(Stage::Stem(Arc::new(op)), &inputs, &[(buf, view)]);
             } else {
                 let op = conv2d::operator(weights, spec, b.threads())?;
@@ -69,6 +83,24 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
         _ => return Err(shared_weight()),
     }
     Ok(())
+}
+
+/// Whether the stem computes a convolution of these bytes, which lie in memory without gaps.
+fn may_read_bytes(
+    b: &mut Builder<'_>,
+    weights: &PackedConvF32,
+    geometry: &ConvGeometry,
+    chain: &PixelChain,
+) -> bool {
+    let ld_in = b.arg(chain.source).map_or(0, |x| x.view.ld);
+    let spec = ConvSpec {
+        geometry: *geometry,
+        ld_in,
+        ld_out: padded_ld(geometry.output.c),
+        residual_ld: None,
+        activation: Activation::Identity,
+    };
+    ld_in == geometry.input.c && StemF32::applies(weights, &spec)
 }
 
 pub(super) fn depthwise(

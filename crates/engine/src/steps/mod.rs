@@ -22,6 +22,7 @@ use depthwise_layers::ir::{Node, ValueId};
 /// Adds the steps that compute a node.
 pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> {
     match &node.op {
+        Op::Binary(_) | Op::Cast(_) | Op::Pool2d(_) | Op::Reduce(_) if b.is_absorbed() => Ok(()),
         Op::Activate(layer) => elementwise::activate(b, node, layer),
         Op::ArgExtreme(layer) => reduce::arg_extreme(b, node, layer),
         Op::Binary(layer) => elementwise::binary(b, node, layer),
@@ -89,6 +90,15 @@ pub(crate) fn lower(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> 
             "no kernel computes {} of values that are not constant",
             other.layer().kind()
         ))),
+    }
+}
+
+/// As [`lower`], for a node before a convolution that does not compute it.
+pub(crate) fn lower_absorbed(b: &mut Builder<'_>, node: &Node) -> Result<(), LowerError> {
+    match &node.op {
+        Op::Binary(layer) => elementwise::binary(b, node, layer),
+        Op::Cast(layer) => movement::cast(b, node, layer),
+        _ => lower(b, node),
     }
 }
 

@@ -37,7 +37,23 @@ macro_rules! bodies {
 /// The passes over whole rows.
 macro_rules! row_ops {
     ($token:expr $(, $feature:meta)*) => {
-        static OPS: RowOps = RowOps { add_bias, activate };
+        static OPS: RowOps = RowOps { scale, mean, add_bias, activate };
+
+        /// # Safety
+        /// As [`generic::scale`].
+        $(#[$feature])*
+        unsafe fn scale(args: &RowsArgs) {
+            // SAFETY: as the caller promises; the kernel's level is that of the token.
+            unsafe { generic::scale($token, args) }
+        }
+
+        /// # Safety
+        /// As [`generic::mean`].
+        $(#[$feature])*
+        unsafe fn mean(args: &RowsArgs) {
+            // SAFETY: as the caller promises; the kernel's level is that of the token.
+            unsafe { generic::mean($token, args) }
+        }
 
         /// # Safety
         /// As [`generic::add_bias`].

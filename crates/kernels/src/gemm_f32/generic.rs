@@ -249,6 +249,48 @@ pub(crate) unsafe fn finish<S: SimdF32, const MR: usize, const NV: usize>(
     }
 }
 
+/// `c[r][j] = x[r][j] * bias[r]` over whole vectors.
+///
+/// # Safety
+/// - `width` is a multiple of `S::F32_LANES`.
+/// - `rows` elements of `bias`, and `width` of each row of `x`, are valid for reads; as many of each
+///   row of `c` for writes.
+#[inline(always)]
+pub(super) unsafe fn scale<S: SimdF32>(simd: S, args: &RowsArgs) {
+    debug_assert!(args.width.is_multiple_of(S::F32_LANES));
+    for r in 0..args.rows {
+        // SAFETY: as the caller promises.
+        let factor = simd.splat_f32s(unsafe { *args.bias.add(r) });
+        for j in (0..args.width).step_by(S::F32_LANES) {
+            // SAFETY: as the caller promises.
+            unsafe {
+                let x = simd.load(args.x.add(r * args.ldx + j));
+                simd.store(args.c.add(r * args.ldc + j), simd.mul_f32s(x, factor));
+            }
+        }
+    }
+}
+
+/// `c[0][j] = (sum over r of x[r][j]) / rows` over whole vectors, in the order of the rows.
+///
+/// # Safety
+/// - `width` is a multiple of `S::F32_LANES`.
+/// - `width` elements of each row of `x` are valid for reads, of the first row of `c` for writes.
+#[inline(always)]
+pub(super) unsafe fn mean<S: SimdF32>(simd: S, args: &RowsArgs) {
+    debug_assert!(args.width.is_multiple_of(S::F32_LANES));
+    let count = simd.splat_f32s(args.rows as f32);
+    for j in (0..args.width).step_by(S::F32_LANES) {
+        let mut sum = simd.splat_f32s(0.0);
+        for r in 0..args.rows {
+            // SAFETY: as the caller promises.
+            sum = simd.add_f32s(sum, unsafe { simd.load(args.x.add(r * args.ldx + j)) });
+        }
+        // SAFETY: as the caller promises.
+        unsafe { simd.store(args.c.add(j), simd.div_f32s(sum, count)) };
+    }
+}
+
 /// `c[r][j] = residual[r][j] + bias[j]` over whole vectors. `residual` may be `c`.
 ///
 /// # Safety

@@ -39,8 +39,10 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 mod bodies;
+mod gated;
 mod generic;
 mod matmul;
+mod mean;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 mod pack;
@@ -52,8 +54,10 @@ pub(crate) mod tests;
 use crate::isa::Isa;
 use crate::operator::{Io, KernelError, KernelInfo, Operator};
 use depthwise_tensor::Activation;
+pub use gated::GatedGemmF32;
 pub(crate) use generic::finish;
 pub use matmul::{MatMulF32, MatMulSpec};
+pub use mean::MeanGemmF32;
 pub use pack::PackedGemmF32;
 pub(crate) use pack::Panel;
 use split::{Split, chunks_for_macs};
@@ -254,6 +258,10 @@ pub(crate) struct IndirectArgs {
 
 /// Passes over the rows of one panel, before and after the tiles.
 pub(crate) struct RowOps {
+    /// `c[r][j] = x[r][j] * bias[r]`
+    pub scale: unsafe fn(&RowsArgs),
+    /// `c[0][j] = mean over r of x[r][j]`
+    pub mean: unsafe fn(&RowsArgs),
     /// `c = x + bias`
     pub add_bias: unsafe fn(&RowsArgs),
     /// `c = act(c)`
@@ -370,42 +378,63 @@ impl GemmF32 {
     /// # Safety
     /// As [`Operator::run_chunk`]; the rows of this panel belong to the chunk.
     unsafe fn run_panel(&self, io: &Io<'_>, panel: &Panel, rows: std::ops::Range<usize>) {
+        let at = self.place(io, panel, rows.clone());
+        // SAFETY: the rows lie in the operands, whose lengths follow from the same strides.
+        unsafe { self.run_panel_at(panel, at, rows.len()) };
+    }
+
+    /// Where rows of a panel are in the operands.
+    fn place(&self, io: &Io<'_>, panel: &Panel, rows: std::ops::Range<usize>) -> Place {
+        // Offsets stay inside the operands: `rows` lie below `m`, and the panel inside a row.
+        let residual = self.residual_ld.map_or(std::ptr::null(), |ld| {
+            io.input::<f32>(1).wrapping_add(rows.start * ld + panel.col)
+        });
+        let nr = panel.kernel.nr;
+        Place {
+            a: io.input::<f32>(0).wrapping_add(rows.start * self.lda),
+            b: self.weights.panel(panel),
+            ahead: if rows.len() <= FEW_ROWS { self.weights.k() * nr } else { 0 },
+            residual,
+            c: io.output::<f32>(0).wrapping_add(rows.start * self.ldc + panel.col),
+            ldc: self.ldc,
+        }
+    }
+
+    /// Computes `rows` rows of one panel.
+    ///
+    /// # Safety
+    /// - `rows` rows of the operands are valid from where `at` says, as [`TileArgs`] says of tiles,
+    ///   and nobody else writes those of `c`.
+    unsafe fn run_panel_at(&self, panel: &Panel, at: Place, rows: usize) {
         let bias = self.weights.bias(panel);
         let kernel = panel.kernel;
-        let block = if self.pass.is_none() { rows.len() } else { BLOCK };
-        for start in rows.clone().step_by(block.max(1)) {
-            let count = block.min(rows.end - start);
-            // Offsets stay inside the operands: `start < m`, and the panel lies inside a row.
-            let c = io.output::<f32>(0).wrapping_add(start * self.ldc + panel.col);
-            let mut args = TileArgs {
-                tiles: 0,
+        let block = if self.pass.is_none() { rows } else { BLOCK };
+        let residual_ld = self.residual_ld.unwrap_or(0);
+        for start in (0..rows).step_by(block.max(1)) {
+            let count = block.min(rows - start);
+            let c = at.c.wrapping_add(start * at.ldc);
+            let args = TileArgs {
+                tiles: 1,
                 k: self.weights.k(),
-                a: io.input::<f32>(0).wrapping_add(start * self.lda),
+                a: at.a.wrapping_add(start * self.lda),
                 lda: self.lda,
-                b: self.weights.panel(panel),
+                b: at.b,
                 ldb: kernel.nr,
-                ahead: if rows.len() <= FEW_ROWS { self.weights.k() * kernel.nr } else { 0 },
+                ahead: at.ahead,
                 init: bias,
                 init_ld: 0,
-                residual: std::ptr::null(),
-                residual_ld: 0,
+                residual: at.residual.wrapping_add(start * residual_ld),
+                residual_ld,
                 c,
-                ldc: self.ldc,
+                ldc: at.ldc,
                 tail: self.tail,
             };
             let width = kernel.nr;
-            let of_rows =
-                RowsArgs { rows: count, width, x: c, ldx: self.ldc, bias, c, ldc: self.ldc };
-            if let Some(ld) = self.residual_ld {
-                args.residual = io.input::<f32>(1).wrapping_add(start * ld + panel.col);
-                args.residual_ld = ld;
-            }
-            // SAFETY: rows `start..` of `a`, `c` and (if given) the residual lie in the operands,
-            // whose lengths follow from the same strides; the panel lies in the weights; packing
-            // has chosen kernels that the CPU supports.
+            let of_rows = RowsArgs { rows: count, width, x: c, ldx: at.ldc, bias, c, ldc: at.ldc };
+            // SAFETY: as the caller promises, rows `start..` of it; the panel lies in the weights;
+            // packing has chosen kernels that the CPU supports.
             unsafe {
                 if self.m == 1 {
-                    args.tiles = 1;
                     (kernel.row)(&args);
                 } else {
                     kernel.run(args, count);
@@ -416,6 +445,20 @@ impl GemmF32 {
             }
         }
     }
+}
+
+/// Where the operands of rows of a panel begin.
+#[derive(Clone, Copy)]
+struct Place {
+    a: *const f32,
+    /// Weights as the panel has them.
+    b: *const f32,
+    /// As [`TileArgs::ahead`].
+    ahead: usize,
+    /// Null where there is none.
+    residual: *const f32,
+    c: *mut f32,
+    ldc: usize,
 }
 
 // SAFETY: `rows_bytes` and `padded_bytes` size the operands for whole panels of every row; `split`

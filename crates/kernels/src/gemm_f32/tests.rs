@@ -319,3 +319,105 @@ mod sixteen_lanes {
         }
     }
 }
+
+/// The packings that every CPU level here would choose.
+fn packings(k: usize, n: usize, b: &[f32], bias: &[f32]) -> Vec<Arc<PackedGemmF32>> {
+    let pack = |cpu: Cpu| PackedGemmF32::pack(&cpu, k, n, b, Some(bias)).unwrap();
+    Cpu::detect().levels().map(pack).map(Arc::new).collect()
+}
+
+#[test]
+fn a_gate_multiplies_the_columns_of_each_picture() {
+    for (pictures, pixels, k, n) in
+        [(1, 49, 72, 40), (2, 100, 24, 17), (3, 1, 7, 5), (1, 300, 3, 64)]
+    {
+        let m = pictures * pixels;
+        let (a, b, bias) = (values(1, m * k), values(2, n * k), values(3, n));
+        let (gate, residual) = (values(4, pictures * k), values(5, m * n));
+        let (lda, ldc) = (padded_ld(k), padded_ld(n));
+        for (packed, with_residual) in
+            packings(k, n, &b, &bias).into_iter().flat_map(|p| [(p.clone(), false), (p, true)])
+        {
+            let spec = GemmSpec {
+                m,
+                lda,
+                ldc,
+                residual_ld: with_residual.then_some(ldc),
+                activation: Activation::HardSwish,
+            };
+            let mut inputs = vec![spread(&a, k, lda), spread(&gate, k, lda)];
+            if with_residual {
+                inputs.push(spread(&residual, n, ldc));
+            }
+            let inputs: Vec<&[f32]> = inputs.iter().map(|v| &v[..]).collect();
+            let build = |threads| {
+                let op = GatedGemmF32::new(Arc::clone(&packed), spec, (pixels, lda), threads)?;
+                Ok(Arc::new(op) as Arc<dyn Operator>)
+            };
+            let got = run_guarded(build, &inputs, m, n, ldc);
+            let mut want = Vec::new();
+            for i in 0..m {
+                for j in 0..n {
+                    let factor = |p: usize| f64::from(gate[i / pixels * k + p]);
+                    let term = |p| factor(p) * f64::from(a[i * k + p]) * f64::from(b[j * k + p]);
+                    let sum = f64::from(bias[j]) + (0..k).map(term).sum::<f64>();
+                    let more = if with_residual { f64::from(residual[i * n + j]) } else { 0.0 };
+                    want.push(Activation::HardSwish.eval(sum + more));
+                }
+            }
+            assert_close(&got, &want, 2 * k, &(pictures, pixels, k, n, packed.kernel_name()));
+        }
+    }
+}
+
+#[test]
+fn a_mean_is_that_of_the_rows_of_each_picture() {
+    for (pictures, pixels, k, n) in [(1, 49, 32, 200), (2, 16, 24, 17), (3, 1, 7, 5)] {
+        let m = pictures * pixels;
+        let (a, b, bias) = (values(1, m * k), values(2, n * k), values(3, n));
+        let (lda, ldc) = (padded_ld(k), padded_ld(n));
+        for activation in [Activation::RELU6, Activation::Silu] {
+            for packed in packings(k, n, &b, &bias) {
+                let spec = GemmSpec { m, lda, ldc, residual_ld: None, activation };
+                let build = |threads| {
+                    let op = MeanGemmF32::new(Arc::clone(&packed), spec, pixels, threads)?;
+                    Ok(Arc::new(op) as Arc<dyn Operator>)
+                };
+                let got = run_guarded(build, &[&spread(&a, k, lda)], pictures, n, ldc);
+                let row = |i: usize, j: usize| {
+                    let term = |p: usize| f64::from(a[i * k + p]) * f64::from(b[j * k + p]);
+                    activation.eval(f64::from(bias[j]) + (0..k).map(term).sum::<f64>())
+                };
+                let mean = |at: usize| {
+                    let (picture, j) = (at / n, at % n);
+                    let rows = picture * pixels..(picture + 1) * pixels;
+                    rows.map(|i| row(i, j)).sum::<f64>() / pixels as f64
+                };
+                let want: Vec<f64> = (0..pictures * n).map(mean).collect();
+                assert_close(&got, &want, k + pixels, &(pictures, pixels, k, n));
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_no_whole_pictures_are_refused() {
+    let packed = &packings(8, 8, &[0.0; 64], &[0.0; 8])[0];
+    let spec = |residual_ld| GemmSpec {
+        m: 10,
+        lda: 8,
+        ldc: 16,
+        residual_ld,
+        activation: Activation::Identity,
+    };
+    let gated =
+        |pixels, ld| GatedGemmF32::new(Arc::clone(packed), spec(None), (pixels, ld), 1).map(|_| ());
+    let mean = |residual, pixels| {
+        MeanGemmF32::new(Arc::clone(packed), spec(residual), pixels, 1).map(|_| ())
+    };
+    assert_eq!((gated(5, 8), mean(None, 5)), (Ok(()), Ok(())));
+    for refused in [gated(0, 8), gated(3, 8), gated(5, 7), mean(None, 0), mean(None, 4)] {
+        assert!(matches!(refused, Err(KernelError::Invalid { .. })), "{refused:?}");
+    }
+    assert!(matches!(mean(Some(16), 5), Err(KernelError::Unsupported { .. })));
+}

@@ -1,7 +1,8 @@
 //! AVX2 and FMA: 12 of the 16 registers hold sums.
 
 use super::bodies::{bodies, kernel};
-use super::{Kernel, STEPS, TileArgs, generic};
+use super::bytes::LineArgs;
+use super::{Kernel, STEPS, TileArgs, bytes, generic};
 use crate::isa::Isa;
 use pulp::x86::V3;
 

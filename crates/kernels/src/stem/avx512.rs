@@ -1,7 +1,8 @@
 //! AVX-512: up to 28 sums in zmm, or 27 in ymm where 24 columns are left.
 
 use super::bodies::{bodies, kernel};
-use super::{Kernel, STEPS, TileArgs, generic};
+use super::bytes::LineArgs;
+use super::{Kernel, STEPS, TileArgs, bytes, generic};
 use crate::isa::Isa;
 use pulp::x86::{V3, V4};
 

@@ -1,6 +1,7 @@
 //! Macros that write down the entries of one instruction set.
 
-/// [`generic::tile`](super::generic::tile) at one vector width: module `$width`, token `$token`,
+/// [`generic::tile`](super::generic::tile) and [`bytes::convert`](super::bytes::convert) at one vector
+/// width: module `$width`, token `$token`,
 /// and the attribute that enables the instructions.
 macro_rules! bodies {
     ($width:ident, $level:ty, $token:expr $(, $feature:meta)*) => {
@@ -15,6 +16,14 @@ macro_rules! bodies {
             ) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
                 unsafe { generic::tile::<$level, MR, NV, STEP>($token, args) }
+            }
+
+            /// # Safety
+            /// As [`bytes::convert`].
+            $(#[$feature])*
+            pub(super) unsafe fn convert(args: &LineArgs<'_>) {
+                // SAFETY: as the caller promises.
+                unsafe { bytes::convert(args) }
             }
         }
     };
@@ -35,6 +44,7 @@ macro_rules! kernel {
                 $width::tile::<$mr, $nv, { STEPS[2] }>,
                 $width::tile::<$mr, $nv, { STEPS[3] }>,
             ],
+            convert: $width::convert,
         };
     };
 }

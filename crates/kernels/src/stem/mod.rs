@@ -12,6 +12,9 @@
 //! Tiles that touch the padding, and all tiles of a picture whose pixels are not dense, get their
 //! lines copied, with zeros where the padding is. The last tile of a line overlaps the one before.
 //!
+//! A picture of bytes is never a picture of numbers in memory: the lines that a line of the output
+//! sees are converted into scratch memory, padding included, and read from there.
+//!
 //! # Why these tiles
 //! AVX-512 14x32 divides lines of 112 and holds 28 sums (95% of the FMA peak on Zen 4 in a
 //! prototype, 8x32: 91%). AVX2 6x16 as in [`gemm_f32`](crate::gemm_f32).
@@ -24,6 +27,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bodies;
+mod bytes;
 mod generic;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -39,6 +43,9 @@ use crate::operator::{Io, KernelError, KernelInfo, Operator};
 use depthwise_tensor::{Activation, ConvGeometry};
 use std::fmt;
 use std::sync::Arc;
+
+pub use bytes::Pixels;
+use bytes::{LineArgs, Lines};
 
 const FAMILY: &str = "stem_f32";
 
@@ -56,6 +63,8 @@ pub struct Kernel {
     nr: usize,
     /// One per entry of [`STEPS`].
     tiles: [unsafe fn(&TileArgs); STEPS.len()],
+    /// Makes numbers of a line of bytes.
+    convert: unsafe fn(&LineArgs<'_>),
 }
 
 /// All kernels, best first.
@@ -149,7 +158,9 @@ pub struct StemF32 {
     pass: Option<Activation>,
     chunks: usize,
     macs: u64,
-    /// Elements of one copied line of the widest tile.
+    /// How lines of bytes are converted; `None` of a picture of numbers.
+    bytes: Option<Lines>,
+    /// Elements of one copied line: of the widest tile, or a whole one of bytes.
     line: usize,
     /// A line of the picture outside the picture.
     zeros: Vec<f32>,
@@ -182,7 +193,29 @@ impl StemF32 {
         spec: ConvSpec,
         threads: usize,
     ) -> Result<StemF32, KernelError> {
-        let (input_bytes, output_bytes) = operand_bytes(&weights, &spec)?;
+        StemF32::build(weights, spec, None, threads)
+    }
+
+    /// As [`StemF32::new`], of a dense picture of bytes.
+    ///
+    /// # Errors
+    /// As [`StemF32::new`], and where `pixels` does not fit the channels or the pixels are not dense.
+    pub fn of_bytes(
+        weights: Arc<PackedConvF32>,
+        spec: ConvSpec,
+        pixels: &Pixels,
+        threads: usize,
+    ) -> Result<StemF32, KernelError> {
+        StemF32::build(weights, spec, Some(pixels), threads)
+    }
+
+    fn build(
+        weights: Arc<PackedConvF32>,
+        spec: ConvSpec,
+        pixels: Option<&Pixels>,
+        threads: usize,
+    ) -> Result<StemF32, KernelError> {
+        let (mut input_bytes, output_bytes) = operand_bytes(&weights, &spec)?;
         let unsupported =
             || KernelError::Unsupported { kernel: FAMILY, reason: format!("{:?}", spec.geometry) };
         if !StemF32::applies(&weights, &spec) {
@@ -193,8 +226,16 @@ impl StemF32 {
         let kernels = find_kernels(&weights).ok_or_else(unsupported)?;
         let widest = kernels.iter().map(|kernel| kernel.mr).max().unwrap_or(1);
         // At most as wide as the padded picture, whose positions `operand_bytes` has bounded.
-        let line = (widest - 1) * STEPS[step] + g.kernel.w * g.input.c;
-        let lines = line.checked_mul(g.kernel.h).ok_or_else(unsupported)?;
+        let mut line = (widest - 1) * STEPS[step] + g.kernel.w * g.input.c;
+        let bytes = pixels.map(|pixels| Lines::new(pixels, &g)).transpose()?;
+        if let Some(bytes) = &bytes {
+            if spec.ld_in != g.input.c {
+                return Err(unsupported());
+            }
+            line = bytes.elements;
+            input_bytes[0] /= size_of::<f32>();
+        }
+        let lines = line.checked_mul(g.kernel.h * size_of::<f32>()).ok_or_else(unsupported)?;
         let table_bytes = g.kernel.h * size_of::<*const f32>();
         let macs = saturating_macs(&g);
         let chunks = chunks_for_macs(macs, threads).min((g.output.n * g.output.h).max(1));
@@ -210,9 +251,13 @@ impl StemF32 {
             pass,
             chunks,
             macs,
+            zeros: if bytes.is_some() { Vec::new() } else { vec![0.0; line] },
+            bytes,
             line,
-            zeros: vec![0.0; line],
-            scratch_bytes: (lines * size_of::<f32>() + table_bytes).next_multiple_of(64),
+            scratch_bytes: lines
+                .checked_add(table_bytes + 63)
+                .ok_or_else(unsupported)?
+                .next_multiple_of(64),
             input_bytes,
             output_bytes,
         })
@@ -239,6 +284,10 @@ impl StemF32 {
         let table = scratch.cast::<*const f32>();
         let copies = table.wrapping_add(g.kernel.h).cast::<f32>();
         let matrix = self.weights.group(0);
+        if let Some(bytes) = &self.bytes {
+            // SAFETY: the copies lie in the chunk's scratch memory.
+            unsafe { self.convert_lines(bytes, io.input(0), copies, line) };
+        }
         for (panel, kernel) in matrix.panels().iter().zip(&self.kernels) {
             let mut args = TileArgs {
                 lines: table,
@@ -257,7 +306,10 @@ impl StemF32 {
                 // SAFETY: the table and the copies lie in the chunk's scratch memory; then every
                 // line holds what a tile reads; the tile's pixels and panel lie in the output.
                 unsafe {
-                    self.fill(io.input(0), (table, copies), line, ow, kernel.mr);
+                    match self.bytes {
+                        None => self.fill(io.input(0), (table, copies), line, ow, kernel.mr),
+                        Some(_) => self.point(table, copies, ow),
+                    }
                     (kernel.tiles[self.step])(&args);
                 }
             }
@@ -308,6 +360,35 @@ impl StemF32 {
             };
             // SAFETY: entry `kh` of the table.
             unsafe { *table.add(kh) = start };
+        }
+    }
+
+    /// Converts the lines that a line of the output sees.
+    ///
+    /// # Safety
+    /// - The first input of [`Operator::input_bytes`] is valid for reads from `x` on.
+    /// - `copies` is valid for writes of a line per kernel row.
+    unsafe fn convert_lines(&self, bytes: &Lines, x: *const u8, copies: *mut f32, line: usize) {
+        let g = &self.geometry;
+        let (n, oh) = (line / g.output.h, line % g.output.h);
+        for kh in 0..g.kernel.h {
+            let ih = position(&g.rows(), oh, kh);
+            let row = x.wrapping_add((n * g.input.h + ih.min(g.input.h)) * g.input.w * g.input.c);
+            let copy = copies.wrapping_add(kh * self.line);
+            // SAFETY: row `ih` of the picture, if it is one; the copy's line; packing has checked
+            // that the CPU has the level of the kernels.
+            unsafe { bytes.fill((ih < g.input.h).then_some(row), copy, self.kernels[0].convert) };
+        }
+    }
+
+    /// Says where the kernel rows of the tile from `ow` on start in lines that were converted.
+    ///
+    /// # Safety
+    /// - `table` is valid for writes of a pointer per kernel row.
+    unsafe fn point(&self, table: *mut *const f32, copies: *const f32, ow: usize) {
+        for kh in 0..self.geometry.kernel.h {
+            // SAFETY: entry `kh` of the table.
+            unsafe { *table.add(kh) = copies.wrapping_add(kh * self.line + ow * STEPS[self.step]) };
         }
     }
 

@@ -1,7 +1,8 @@
 //! Advanced SIMD: 16 of the 32 registers hold sums. Not measured on hardware.
 
 use super::bodies::{bodies, kernel};
-use super::{Kernel, STEPS, TileArgs, generic};
+use super::bytes::LineArgs;
+use super::{Kernel, STEPS, TileArgs, bytes, generic};
 use crate::isa::Isa;
 use pulp::aarch64::Neon;
 

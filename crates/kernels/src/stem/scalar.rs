@@ -1,7 +1,8 @@
 //! The baseline of the target: vectors of four, multiplication and addition apart.
 
 use super::bodies::{bodies, kernel};
-use super::{Kernel, STEPS, TileArgs, generic};
+use super::bytes::LineArgs;
+use super::{Kernel, STEPS, TileArgs, bytes, generic};
 use crate::arch::Scalar;
 use crate::isa::Isa;
 

@@ -3,7 +3,7 @@ use crate::conv2d::tests::{Case, Parts};
 use crate::conv2d::{self, ConvF32};
 use crate::gemm_f32::tests::values;
 use crate::isa::Cpu;
-use crate::operator::run_f32;
+use crate::operator::{run, run_f32};
 use crate::par::Par;
 use proptest::prelude::*;
 
@@ -73,6 +73,76 @@ fn bits_equal_those_of_the_general_convolution() {
         };
         assert_eq!(run(&stem), run(&conv), "{cpu}");
     }
+}
+
+/// The bits of the same convolution on the numbers that the bytes stand for.
+fn check_bytes(parts: Parts) {
+    let g = parts.geometry().unwrap();
+    let (ic, oc) = (g.input.c, g.output.c);
+    let bytes: Vec<u8> =
+        values(1, g.input.pixels() * ic).iter().map(|v| v.to_bits() as u8).collect();
+    let pixels = Pixels {
+        scale: (0..ic).map(|c| 0.01 + c as f32 * 0.003).collect(),
+        shift: (0..ic).map(|c| 0.7 - c as f32).collect(),
+    };
+    let number = |(i, &x): (usize, &u8)| f32::from(x) * pixels.scale[i % ic] + pixels.shift[i % ic];
+    let x: Vec<f32> = bytes.iter().enumerate().map(number).collect();
+    let (w, bias) = (values(2, oc * g.kernel.area() * ic), values(3, oc));
+    for cpu in Cpu::detect().levels() {
+        let weights = PackedConvF32::pack(&cpu, g.kernel, ic, oc, 1, &w, Some(&bias)).unwrap();
+        let weights = Arc::new(weights);
+        let ld_out = oc.next_multiple_of(16);
+        let spec = ConvSpec {
+            geometry: g,
+            ld_in: ic,
+            ld_out,
+            residual_ld: None,
+            activation: Activation::RELU6,
+        };
+        let mut want = vec![0.0; g.output.pixels() * ld_out];
+        let numbers = StemF32::new(Arc::clone(&weights), spec, 1).unwrap();
+        run_f32(&numbers, &[&x], &mut [&mut want], &Par::single()).unwrap();
+        for threads in [1, 2] {
+            let op = StemF32::of_bytes(Arc::clone(&weights), spec, &pixels, threads).unwrap();
+            let mut y = vec![0f32; g.output.pixels() * ld_out];
+            let outputs = &mut [bytemuck::cast_slice_mut(&mut y)];
+            run(&op, &[&bytes], outputs, &Par::new(threads).unwrap()).unwrap();
+            let row =
+                |y: &[f32]| y.chunks(ld_out).map(|row| row[..oc].to_vec()).collect::<Vec<_>>();
+            assert_eq!(row(&y), row(&want), "{cpu} {g:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_give_the_bits_of_the_numbers_they_stand_for() {
+    for (ic, stride) in [(1, 1), (1, 2), (3, 1), (3, 2)] {
+        for pads in [[0; 4], [1; 4], [0, 0, 1, 1], [1, 3, 0, 2], [4; 4]] {
+            let size = 15 * stride + 2;
+            check_bytes(Parts { n: 2, pads, ..Parts::square(size, (ic, 35), 3, stride, 0) });
+        }
+    }
+}
+
+#[test]
+fn bytes_of_other_channels_or_with_gaps_are_refused() {
+    let g = Parts::square(33, (3, 8), 3, 2, 1).geometry().unwrap();
+    let weights = PackedConvF32::pack(&Cpu::detect(), g.kernel, 3, 8, 1, &[0.0; 8 * 27], None);
+    let weights = Arc::new(weights.unwrap());
+    let build = |ld_in, channels| {
+        let spec = ConvSpec {
+            geometry: g,
+            ld_in,
+            ld_out: 16,
+            residual_ld: None,
+            activation: Activation::Identity,
+        };
+        let pixels = Pixels { scale: vec![1.0; channels], shift: vec![0.0; channels] };
+        StemF32::of_bytes(Arc::clone(&weights), spec, &pixels, 1).map(|_| ())
+    };
+    assert_eq!(build(3, 3), Ok(()));
+    assert!(matches!(build(3, 1), Err(KernelError::Invalid { .. })));
+    assert!(matches!(build(4, 3), Err(KernelError::Unsupported { .. })));
 }
 
 #[test]
