@@ -12,9 +12,8 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::gemm_qs8::{
-    Kernel, PackedPanels, PanelShape, Product, Source, columns_of, panel_widths,
-};
+use crate::gather::Source;
+use crate::gemm_qs8::{Kernel, PackedPanels, PanelShape, Product, columns_of, panel_widths};
 use crate::isa::Cpu;
 use crate::operator::{Io, KernelError, Operator};
 use crate::quant::{Output, QWeights, Quant8};

@@ -1,10 +1,11 @@
 //! AVX2: 12 of the 16 registers hold sums. The AVX-VNNI entries have not run on hardware.
 
 use super::bodies::{bodies, byte_bodies, byte_kernel, kernel};
-use super::gather::GatherArgs;
 use super::{Form, Kernel, TileArgs, generic};
 use crate::arch::dot::{DotAvx2, DotAvxVnni};
+use crate::gather::GatherArgs;
 use crate::isa::{Extension, Isa};
+use crate::quant::Quant8;
 
 kernel! {
     /// 6 rows of two ymm.

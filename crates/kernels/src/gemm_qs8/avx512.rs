@@ -1,10 +1,11 @@
 //! AVX-512, with and without VNNI. Not run on hardware that has it.
 
 use super::bodies::{bodies, byte_bodies, byte_kernel, kernel};
-use super::gather::GatherArgs;
 use super::{Form, Kernel, TileArgs, generic};
 use crate::arch::dot::{DotAvx512, DotAvx512Vnni};
+use crate::gather::GatherArgs;
 use crate::isa::{Extension, Isa};
+use crate::quant::Quant8;
 
 byte_kernel! {
     /// 12 rows of two zmm: 24 of the 32 registers hold sums of four products each.

@@ -20,9 +20,9 @@ macro_rules! bodies {
             /// # Safety
             /// As [`generic::gather_words`].
             $(#[$feature])*
-            pub(super) unsafe fn gather(args: &GatherArgs<'_>) {
+            pub(super) unsafe fn gather(args: &GatherArgs<'_>, quant: Quant8) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::gather_words($token, args) }
+                unsafe { generic::gather_words($token, args, quant) }
             }
         }
     };
@@ -49,9 +49,9 @@ macro_rules! byte_bodies {
             /// # Safety
             /// As [`generic::gather_bytes`].
             $(#[$feature])*
-            pub(super) unsafe fn gather(args: &GatherArgs<'_>) {
+            pub(super) unsafe fn gather(args: &GatherArgs<'_>, quant: Quant8) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::gather_bytes($token, args) }
+                unsafe { generic::gather_bytes($token, args, quant) }
             }
         }
     };

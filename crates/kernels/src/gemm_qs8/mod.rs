@@ -31,7 +31,6 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 mod bodies;
-mod gather;
 mod generic;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
@@ -41,11 +40,10 @@ pub(crate) mod scalar;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::gather::{GatherArgs, Source};
 use crate::isa::{Extension, Isa};
 use crate::operator::{Io, KernelError, KernelInfo, Operator};
 use crate::quant::{Output, Quant8, Tail8};
-use gather::GatherArgs;
-pub(crate) use gather::Source;
 pub use pack::PackedGemmQs8;
 pub(crate) use pack::{PackedPanels, Shape as PanelShape, columns_of, widths as panel_widths};
 pub(crate) use product::Product;
@@ -67,7 +65,7 @@ pub struct Kernel {
     /// Likewise, of 16 bits; none where rows are bytes.
     wide: &'static [unsafe fn(&TileArgs)],
     /// Brings rows of `a` into the form.
-    gather: unsafe fn(&GatherArgs<'_>),
+    gather: unsafe fn(&GatherArgs<'_>, Quant8),
 }
 
 /// What a kernel makes of the rows of `a`.

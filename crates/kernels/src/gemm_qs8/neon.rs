@@ -1,10 +1,11 @@
 //! Advanced SIMD. Not measured on hardware.
 
 use super::bodies::{bodies, byte_bodies, byte_kernel, kernel};
-use super::gather::GatherArgs;
 use super::{Form, Kernel, TileArgs, generic};
 use crate::arch::dot::{DotNeon, DotNeonDot};
+use crate::gather::GatherArgs;
 use crate::isa::{Extension, Isa};
+use crate::quant::Quant8;
 
 byte_kernel! {
     /// 8 rows of two vectors, four products a sum.

@@ -1,8 +1,8 @@
 //! The driver of products: blocks of rows, panels, chunks.
 
-use super::gather::{GatherArgs, Source, span};
 use super::pack::{PackedPanels, Panel};
 use super::{Finish, TileArgs};
+use crate::gather::{GatherArgs, Source, row_stride, span};
 use crate::gemm_f32::split::chunks_for_macs;
 use crate::operator::{Io, KernelError};
 use crate::quant::{Output, Quant8, check_multipliers};
@@ -52,7 +52,7 @@ impl Product {
         let packed = weights.as_ref().as_ref();
         let shape = packed.shape();
         check_multipliers(family, multipliers, shape.n)?;
-        let input_bytes = [source.bytes(family, shape.ic)?];
+        let input_bytes = [source.bytes(family, shape.ic, 1)?];
         let rows = source.rows();
         span(family, rows, shape.n, ldc, output.size())?;
         if !ldc.is_multiple_of(16) || ldc < packed.width() {
@@ -66,10 +66,7 @@ impl Product {
         let depth = packed.panels().iter().map(|p| 4 * p.quads).max().unwrap_or(0);
         let (mr, size) =
             packed.panels().first().map_or((1, 2), |p| (p.kernel.mr(), p.kernel.form.size()));
-        // No multiple of two lines: rows of a tile lie in different sets of L1.
-        let step = 32 / size;
-        let ld = (depth + 15).next_multiple_of(step);
-        let ld = if ld.is_multiple_of(4 * step) { ld + step } else { ld };
+        let ld = row_stride(depth, size);
         let block = (BLOCK_BYTES / (size * ld)).max(1).next_multiple_of(mr).min(rows.max(1));
         let macs = macs(packed, rows);
         let panels = packed.panels().len();
@@ -185,14 +182,13 @@ impl Product {
             source: &self.source,
             from,
             end: from.wrapping_add(self.input_bytes[0]),
-            quant: self.input,
             rows,
             channels: panel.channels.clone(),
             to: scratch,
             ld: self.ld,
         };
         // SAFETY: as the caller promises; `input_bytes` reach to the last row.
-        unsafe { (panel.kernel.gather)(&args) };
+        unsafe { (panel.kernel.gather)(&args, self.input) };
     }
 
     /// # Safety

@@ -1,10 +1,11 @@
 //! The baseline of the target: vectors of four.
 
 use super::bodies::{bodies, kernel};
-use super::gather::GatherArgs;
 use super::{Kernel, TileArgs, generic};
 use crate::arch::dot::DotScalar;
+use crate::gather::GatherArgs;
 use crate::isa::Isa;
+use crate::quant::Quant8;
 
 kernel! {
     /// 4 rows of two vectors: 8 of the 16 SSE registers hold sums, the products take others.
