@@ -20,6 +20,8 @@ pub struct Options {
     pub fusion: Fusion,
     /// How the weights of dense layers are kept.
     pub dense_weights: DenseWeights,
+    /// How exact products are.
+    pub precision: Precision,
     /// The order of axes in which pictures enter and leave.
     pub ends: Ends,
     /// Plans kept for input shapes used before; 0 means [`Options::DEFAULT_PLANS`].
@@ -89,12 +91,32 @@ pub enum DenseWeights {
     F16,
 }
 
+/// How exact the products of pointwise convolutions, dense layers and wider convolutions are. All else is
+/// single precision: every tensor, the sums, biases, depthwise convolutions, activations; and the
+/// convolutions of fewer than 8 channels and of groups.
+///
+/// A layer with these products is a step of its own, where others may be part of a chain ([`Fusion`]).
+/// [`DenseWeights::F16`] comes first for dense layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Factors may be rounded to bfloat16 (8 significant bits), where the CPU multiplies those faster: with
+    /// AVX512_BF16. Elsewhere as [`Precision::F32`].
+    Bf16,
+    /// As [`Precision::Bf16`], and on CPUs without the instructions the same products, to the bit,
+    /// computed slowly: to see what they do to the results of a network.
+    Bf16Emulated,
+}
+
 /// What plans of one model have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choices {
     pub threads: usize,
     pub fusion: Fusion,
     pub dense_weights: DenseWeights,
+    pub precision: Precision,
 }
 
 impl Options {

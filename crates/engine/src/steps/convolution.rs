@@ -6,41 +6,32 @@ use crate::plan::{Builder, Packed};
 use depthwise_kernels::conv2d::{self, ConvSpec, PackedConvF32};
 use depthwise_kernels::dwconv_f32::{DwConvF32, DwSpec, PackedDwF32};
 use depthwise_kernels::fused::Stage;
-use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, PackedGemmF32};
+use depthwise_kernels::gemm_bf16::GemmBf16;
+use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec};
 use depthwise_kernels::stem::StemF32;
 use depthwise_layers::ir::Node;
 use depthwise_layers::{Conv2d, DepthwiseConv2d};
 use std::sync::Arc;
+
+/// Input channels from which on a convolution may take products of bfloat16. The first layer of a picture
+/// network has fewer, and a kernel of its own.
+const ROUNDED_CHANNELS: usize = 8;
 
 pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result<(), LowerError> {
     let (x, w) = (operand(node, 0)?, operand(node, 1)?);
     let (bias, residual) = (optional(node, 2), optional(node, 3));
     let geometry = layer.geometry(b.shape(x), b.shape(w))?;
     b.need_f32(x)?;
+    let (ic, oc) = (geometry.input.c, geometry.output.c);
     let pointwise = geometry.is_pointwise();
+    let rounded = b.rounds_to_bf16() && geometry.groups == 1 && ic >= ROUNDED_CHANNELS;
     let packed = b.packed(w, bias, |packer, w, bias| {
-        let (ic, oc) = (geometry.input.c, geometry.output.c);
-        Ok(if geometry.kernel.area() == 1 && geometry.groups == 1 && pointwise {
-            Packed::Gemm(Arc::new(PackedGemmF32::pack_in(
-                packer.memory,
-                packer.cpu,
-                ic,
-                oc,
-                w,
-                bias,
-            )?))
-        } else {
-            let kernel = geometry.kernel;
-            Packed::Conv(Arc::new(PackedConvF32::pack(
-                packer.cpu,
-                kernel,
-                ic,
-                oc,
-                geometry.groups,
-                w,
-                bias,
-            )?))
-        })
+        let kernel = geometry.kernel;
+        if pointwise || rounded {
+            return Packed::product(packer, rounded, (kernel.area() * ic, oc), w, bias);
+        }
+        let packed = PackedConvF32::pack(packer.cpu, kernel, ic, oc, geometry.groups, w, bias)?;
+        Ok(Packed::Conv(Arc::new(packed)))
     })?;
     let x = b.arg(x)?;
     let residual = residual.map(|r| b.padded_arg(r)).transpose()?;
@@ -48,15 +39,26 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
     let (buf, view) = b.output(node.outputs[0]);
     let inputs: Vec<_> = std::iter::once(&x).chain(residual.as_ref()).collect();
     let activation = layer.activation;
+    let (ld_in, ld_out) = (x.view.ld, view.ld);
+    let m = geometry.output.pixels();
     match packed {
-        Packed::Gemm(weights) => {
-            let m = geometry.output.pixels();
-            let spec = GemmSpec { m, lda: x.view.ld, ldc: view.ld, residual_ld, activation };
+        Packed::GemmBf16(weights) if pointwise => {
+            let spec = GemmSpec { m, lda: ld_in, ldc: ld_out, residual_ld, activation };
+            let op = GemmBf16::new(weights, spec, b.threads())?;
+            b.push(op, &inputs, &[(buf, view)]);
+        }
+        Packed::GemmBf16(weights) => {
+            let spec = ConvSpec { geometry, ld_in, ld_out, residual_ld, activation };
+            let op = GemmBf16::convolution(weights, spec, b.threads())?;
+            b.push(op, &inputs, &[(buf, view)]);
+        }
+        // A strided layer may share the weight of a pointwise one.
+        Packed::Gemm(weights) if pointwise => {
+            let spec = GemmSpec { m, lda: ld_in, ldc: ld_out, residual_ld, activation };
             let op = GemmF32::new(weights, spec, b.threads())?;
             b.push_stage(Stage::Pointwise(Arc::new(op)), &inputs, &[(buf, view)]);
         }
         Packed::Conv(weights) => {
-            let (ld_in, ld_out) = (x.view.ld, view.ld);
             let spec = ConvSpec { geometry, ld_in, ld_out, residual_ld, activation };
             if StemF32::applies(&weights, &spec) {
                 let op = StemF32::new(weights, spec, b.threads())?;
