@@ -1,7 +1,8 @@
 //! How a model is to run.
 
 use crate::passes::PassOptions;
-use depthwise_kernels::{Isa, Par};
+use depthwise_kernels::isa::Extension;
+use depthwise_kernels::{Cpu, Isa, Par};
 
 /// How a model is to run. The default: the best kernels of this CPU (or of `DEPTHWISE_ISA`), one
 /// thread per physical core, all passes.
@@ -117,6 +118,17 @@ pub(crate) struct Choices {
     pub fusion: Fusion,
     pub dense_weights: DenseWeights,
     pub precision: Precision,
+}
+
+impl Choices {
+    /// Whether products of bfloat16 are allowed and this CPU is to compute them.
+    pub(crate) fn rounds_to_bf16(&self, cpu: &Cpu) -> bool {
+        match self.precision {
+            Precision::F32 => false,
+            Precision::Bf16 => cpu.has(Extension::Avx512Bf16),
+            Precision::Bf16Emulated => true,
+        }
+    }
 }
 
 impl Options {

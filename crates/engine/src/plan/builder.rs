@@ -5,11 +5,10 @@ use super::memory::{self, Record};
 use super::packs::Packs;
 use super::{FusedInfo, Plan, Port, Ports, StepInfo, split_states};
 use crate::error::{EngineError, LowerError, UnsupportedNode};
-use crate::options::{Choices, DenseWeights, Precision};
+use crate::options::Choices;
 use crate::steps;
 use bytes::Bytes;
 use depthwise_kernels::fused::Stage;
-use depthwise_kernels::isa::Extension;
 use depthwise_kernels::layout::{CopyRows, View};
 use depthwise_kernels::{Cpu, Operator, Program, Source};
 use depthwise_layers::ir::{Def, Graph, Node, NodeId, Types, ValueId};
@@ -157,17 +156,8 @@ impl Builder<'_> {
         self.choices.threads
     }
 
-    pub(crate) fn dense_weights(&self) -> DenseWeights {
-        self.choices.dense_weights
-    }
-
-    /// Whether products of bfloat16 are allowed and there is reason to use them.
-    pub(crate) fn rounds_to_bf16(&self) -> bool {
-        match self.choices.precision {
-            Precision::F32 => false,
-            Precision::Bf16 => self.cpu.has(Extension::Avx512Bf16),
-            Precision::Bf16Emulated => true,
-        }
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     pub(crate) fn ty(&self, id: ValueId) -> TensorType {

@@ -20,7 +20,8 @@ pub(super) fn dense(b: &mut Builder<'_>, node: &Node, layer: &Dense) -> Result<(
         [n, k] => (n, k),
         _ => return Err(LowerError::Unsupported(format!("a weight of shape {}", b.shape(w)))),
     };
-    let (half, rounded) = (b.dense_weights() == DenseWeights::F16, b.rounds_to_bf16());
+    let half = b.choices().dense_weights == DenseWeights::F16;
+    let rounded = b.choices().rounds_to_bf16(b.cpu());
     let packed = b.packed(w, optional(node, 2), |packer, w, bias| {
         if half && let Ok(packed) = PackedDenseF16::pack(packer.cpu, k, n, w, bias) {
             return Ok(Packed::DenseF16(Arc::new(packed)));

@@ -67,6 +67,11 @@ impl Products<Pair> for Scalar {
     type Elements = [Pair; 4];
 
     #[inline(always)]
+    fn zero_elements(self) -> [Pair; 4] {
+        [Pair(0); 4]
+    }
+
+    #[inline(always)]
     unsafe fn load_elements(self, p: *const Pair) -> [Pair; 4] {
         // SAFETY: as the caller promises.
         unsafe { p.cast::<[Pair; 4]>().read_unaligned() }
@@ -86,9 +91,9 @@ impl Products<Pair> for Scalar {
         sum: <Scalar as pulp::Simd>::f32s,
     ) -> <Scalar as pulp::Simd>::f32s {
         let mut sums: [f32; 4] = pulp::cast(sum);
-        for i in 0..4 {
-            sums[i] = multiply_add(x[i].odd(), w[i].odd(), sums[i]);
-            sums[i] = multiply_add(x[i].even(), w[i].even(), sums[i]);
+        for (sum, (x, w)) in sums.iter_mut().zip(x.into_iter().zip(w)) {
+            *sum = multiply_add(x.odd(), w.odd(), *sum);
+            *sum = multiply_add(x.even(), w.even(), *sum);
         }
         pulp::cast(sums)
     }
@@ -110,7 +115,7 @@ impl RoundBf16 for Scalar {
         // SAFETY: as the caller promises.
         unsafe {
             let numbers = from.cast::<[f32; 16]>().read_unaligned();
-            to.cast::<[u16; 16]>().write_unaligned(numbers.map(|x| round(x)));
+            to.cast::<[u16; 16]>().write_unaligned(numbers.map(round));
         }
     }
 }

@@ -123,6 +123,9 @@ pub(crate) trait Products<E: Copy>: SimdF32 {
     /// An element for each lane.
     type Elements: Copy;
 
+    /// Zeros in all lanes.
+    fn zero_elements(self) -> Self::Elements;
+
     /// Loads a vector from any address.
     ///
     /// # Safety
@@ -149,6 +152,11 @@ pub(crate) trait Products<E: Copy>: SimdF32 {
 
 impl<S: SimdF32> Products<f32> for S {
     type Elements = S::f32s;
+
+    #[inline(always)]
+    fn zero_elements(self) -> S::f32s {
+        self.splat_f32s(0.0)
+    }
 
     #[inline(always)]
     unsafe fn load_elements(self, p: *const f32) -> S::f32s {

@@ -57,6 +57,12 @@ macro_rules! pairs_of_bf16 {
             type Elements = $vector;
 
             #[inline(always)]
+            fn zero_elements(self) -> $vector {
+                // SAFETY: a token stands for the level; the two vectors are the same bits.
+                unsafe { transmute($splat(0)) }
+            }
+
+            #[inline(always)]
             unsafe fn load_elements(self, p: *const Pair) -> $vector {
                 // SAFETY: as the caller promises; every bit pattern is a vector.
                 unsafe { p.cast::<$vector>().read_unaligned() }

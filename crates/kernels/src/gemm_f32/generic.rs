@@ -195,8 +195,8 @@ unsafe fn accumulate<
         }
         // SAFETY: as the caller promises.
         unsafe {
-            let mut bv = [simd.load_elements(b); NV];
-            for v in 1..NV {
+            let mut bv = [simd.zero_elements(); NV];
+            for v in 0..NV {
                 bv[v] = simd.load_elements(b.add(v * S::F32_LANES));
             }
             for r in 0..MR {
