@@ -119,7 +119,8 @@ fn mobilenet_v2_in_bfloat16_gives_the_class_of_its_golden() {
         assert_eq!(best(got), best(want));
     }
     let (_, relative) = errors(&got[0], want);
-    assert!(relative < 0.05, "{relative}");
+    // 0.007 here, 0.006 to 0.021 on photos: 35 layers, whose factors are off by up to 2^-9 each.
+    assert!(relative < 0.02, "{relative}");
 }
 
 #[cfg(feature = "embedded-weights")]

@@ -40,28 +40,26 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &Conv2d) -> Result
     let (buf, view) = b.output(node.outputs[0]);
     let inputs: Vec<_> = std::iter::once(&x).chain(residual.as_ref()).collect();
     let activation = layer.activation;
+    let (ld_in, ld_out) = (x.view.ld, view.ld);
+    let m = geometry.output.pixels();
     match packed {
+        Packed::GemmBf16(weights) if pointwise => {
+            let spec = GemmSpec { m, lda: ld_in, ldc: ld_out, residual_ld, activation };
+            let op = GemmBf16::new(weights, spec, b.threads())?;
+            b.push(op, &inputs, &[(buf, view)]);
+        }
         Packed::GemmBf16(weights) => {
-            let (ld_in, ld_out) = (x.view.ld, view.ld);
-            let op = if pointwise {
-                let m = geometry.output.pixels();
-                let spec = GemmSpec { m, lda: ld_in, ldc: ld_out, residual_ld, activation };
-                GemmBf16::new(weights, spec, b.threads())?
-            } else {
-                let spec = ConvSpec { geometry, ld_in, ld_out, residual_ld, activation };
-                GemmBf16::convolution(weights, spec, b.threads())?
-            };
+            let spec = ConvSpec { geometry, ld_in, ld_out, residual_ld, activation };
+            let op = GemmBf16::convolution(weights, spec, b.threads())?;
             b.push(op, &inputs, &[(buf, view)]);
         }
         // A strided layer may share the weight of a pointwise one.
         Packed::Gemm(weights) if pointwise => {
-            let m = geometry.output.pixels();
-            let spec = GemmSpec { m, lda: x.view.ld, ldc: view.ld, residual_ld, activation };
+            let spec = GemmSpec { m, lda: ld_in, ldc: ld_out, residual_ld, activation };
             let op = GemmF32::new(weights, spec, b.threads())?;
             b.push_stage(Stage::Pointwise(Arc::new(op)), &inputs, &[(buf, view)]);
         }
         Packed::Conv(weights) => {
-            let (ld_in, ld_out) = (x.view.ld, view.ld);
             let spec = ConvSpec { geometry, ld_in, ld_out, residual_ld, activation };
             if StemF32::applies(&weights, &spec) {
                 let op = StemF32::new(weights, spec, b.threads())?;
