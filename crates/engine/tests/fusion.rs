@@ -3,7 +3,11 @@
 mod common;
 
 use common::{Builder, fixed, mobile, numbers};
-use depthwise_engine::layers::ir::InputType;
+use depthwise_engine::layers::ir::{InputType, ValueId};
+use depthwise_engine::layers::{
+    Conv2d, DepthwiseConv2d, Padding, QBinary, QBinaryFn, QConv2d, QDepthwiseConv2d, Requantize,
+};
+use depthwise_engine::tensor::Hw;
 use depthwise_engine::{Cpu, DType, Fusion, Graph, Model, Options, Tensor};
 
 fn model(graph: &Graph, options: Options) -> Model {
@@ -42,23 +46,113 @@ fn blocks(side: usize) -> Graph {
     b.graph
 }
 
+fn bytes(dims: &[usize], seed: u64) -> Tensor {
+    let bytes = numbers(dims, seed).to_f32().iter().map(|x| (x * 256.0 + 128.0) as u8).collect();
+    Tensor::from_vec::<u8>(dims, bytes).unwrap()
+}
+
+/// Networks of integers; every value has a zero point of its own, one more than the one before.
+struct Bytes {
+    graph: Graph,
+    zero: i32,
+}
+
+impl Bytes {
+    fn new(dims: &[usize]) -> (Bytes, ValueId) {
+        let mut graph = Graph::new("bytes");
+        let x = graph.add_input("x", InputType { dtype: DType::U8, dims: fixed(dims) });
+        (Bytes { graph, zero: 120 }, x)
+    }
+
+    /// A result, and the zero point of what comes before it.
+    fn next(&mut self) -> (String, Requantize, i32) {
+        self.zero += 1;
+        let output = Requantize::new(DType::U8, self.zero);
+        (format!("layer{}", self.zero), output, self.zero - 1)
+    }
+
+    /// Weights of `dims` with bias and multiplier for `oc` channels of `depth` products.
+    fn operands(&mut self, dims: &[usize], oc: usize, depth: usize) -> [ValueId; 3] {
+        let seed = self.zero as u64;
+        let bytes = |dims: &[usize], seed: u64| bytes(dims, seed).to_i64().into_owned();
+        let signed = bytes(dims, seed).iter().map(|&w| (w - 128) as i8).collect();
+        let bias = bytes(&[oc], seed + 500).iter().map(|&b| (b as i32 - 128) * 50).collect();
+        let multiplier = vec![0.01 / (depth as f32).sqrt(); oc];
+        let mut add = |what: &str, tensor| self.graph.add_const(format!("{what}{seed}"), tensor);
+        [
+            add("w", Tensor::from_vec::<i8>(dims, signed).unwrap()),
+            add("b", Tensor::from_vec::<i32>(&[oc], bias).unwrap()),
+            add("m", Tensor::from_vec::<f32>(&[oc], multiplier).unwrap()),
+        ]
+    }
+
+    fn conv(
+        &mut self,
+        x: ValueId,
+        (ic, oc): (usize, usize),
+        kernel: usize,
+        step: usize,
+    ) -> ValueId {
+        let (name, output, input_zero) = self.next();
+        let [w, b, m] = self.operands(&[oc, kernel, kernel, ic], oc, kernel * kernel * ic);
+        let (stride, padding) = (Hw::square(step), Padding::Same);
+        let conv = Conv2d { stride, padding, ..Conv2d::default() };
+        self.graph.add(&name, QConv2d { conv, input_zero, output }, &[x, w, b, m])
+    }
+
+    fn depthwise(&mut self, x: ValueId, c: usize, kernel: usize, step: usize) -> ValueId {
+        let (name, output, input_zero) = self.next();
+        let [w, b, m] = self.operands(&[kernel, kernel, c], c, kernel * kernel);
+        let (stride, padding) = (Hw::square(step), Padding::Same);
+        let conv = DepthwiseConv2d { stride, padding, ..DepthwiseConv2d::default() };
+        self.graph.add(&name, QDepthwiseConv2d { conv, input_zero, output }, &[x, w, b, m])
+    }
+
+    /// The sum of the last value and one that is `back` values older.
+    fn add(&mut self, x: ValueId, older: ValueId, back: i32) -> ValueId {
+        let (name, output, a_zero) = self.next();
+        let function = QBinaryFn::Sum { a_factor: 0.5, b_factor: 0.6 };
+        let layer = QBinary { function, a_zero, b_zero: a_zero - back, output };
+        self.graph.add(&name, layer, &[x, older])
+    }
+}
+
+/// As [`blocks`], without the gate.
+fn blocks_of_bytes(side: usize) -> Graph {
+    let (mut b, x) = Bytes::new(&[1, 2 * side, 2 * side, 3]);
+    let stem = b.conv(x, (3, 16), 3, 2);
+    let dw = b.depthwise(stem, 16, 3, 1);
+    let narrow = b.conv(dw, (16, 8), 1, 1);
+    let wide = b.conv(narrow, (8, 56), 1, 1);
+    let dw = b.depthwise(wide, 56, 3, 1);
+    let project = b.conv(dw, (56, 8), 1, 1);
+    let add = b.add(project, narrow, 3);
+    let wide = b.conv(add, (8, 48), 1, 1);
+    let dw = b.depthwise(wide, 48, 5, 2);
+    b.graph.add_output(dw);
+    b.graph
+}
+
 #[test]
 fn fused_steps_give_the_same_bits_at_every_level_and_thread_count() {
     for side in [8, 13, 30] {
-        let graph = blocks(side);
-        let input = numbers(&[1, 2 * side, 2 * side, 3], 5);
-        for cpu in Cpu::from_env().unwrap().levels() {
+        let dims = [1, 2 * side, 2 * side, 3];
+        let networks =
+            [(blocks(side), numbers(&dims, 5)), (blocks_of_bytes(side), bytes(&dims, 5))];
+        for ((graph, input), cpu) in
+            networks.iter().flat_map(|net| Cpu::from_env().unwrap().levels().map(move |c| (net, c)))
+        {
             let with = |fusion, threads| Options {
                 threads,
                 fusion,
                 isa: Some(cpu.isa()),
                 ..Options::default()
             };
-            let want = run(&graph, with(Fusion::Off, 1), &input);
+            let want = run(graph, with(Fusion::Off, 1), input);
             for threads in [1, 2, 3] {
                 let options = with(Fusion::Always, threads);
-                assert_eq!(chains(&model(&graph, options.clone())).len(), 3, "{side} {cpu}");
-                assert_eq!(run(&graph, options, &input), want, "{side} {cpu} {threads} threads");
+                assert_eq!(chains(&model(graph, options.clone())).len(), 3, "{side} {cpu}");
+                assert_eq!(run(graph, options, input), want, "{side} {cpu} {threads} threads");
             }
         }
     }
@@ -78,6 +172,18 @@ fn only_what_no_cache_holds_is_fused_unless_asked() {
     assert!(2 * arena(&auto) < arena(&off), "{} against {}", arena(&auto), arena(&off));
     let text = auto.session().unwrap().plan().explain().to_string();
     assert!(text.contains("fused_f32_pw_dw_pw") && text.contains("rows at a time"), "{text}");
+}
+
+#[test]
+fn chains_of_bytes_need_less_memory() {
+    let graph = blocks_of_bytes(112);
+    let with = |fusion| Options { threads: 2, fusion, ..Options::default() };
+    let [off, always] = [Fusion::Off, Fusion::Always].map(|fusion| model(&graph, with(fusion)));
+    assert!(chains(&off).is_empty());
+    let arena = |model: &Model| model.session().unwrap().plan().arena_bytes();
+    assert!(2 * arena(&always) < arena(&off), "{} against {}", arena(&always), arena(&off));
+    let text = always.session().unwrap().plan().explain().to_string();
+    assert!(text.contains("fused_qs8_pw_dw_pw") && text.contains("fused_qs8_stem_dw_pw"), "{text}");
 }
 
 #[test]

@@ -314,12 +314,7 @@ impl Builder<'_> {
 
     /// As [`Builder::push`], for a convolution that can be part of a chain.
     pub(crate) fn push_stage(&mut self, stage: Stage, inputs: &[&Arg], outputs: &[(BufId, View)]) {
-        let op: Arc<dyn Operator> = match &stage {
-            Stage::Pointwise(op) => Arc::clone(op) as _,
-            Stage::Depthwise(op) => Arc::clone(op) as _,
-            Stage::Stem(op) => Arc::clone(op) as _,
-        };
-        self.push_draft(self.kind(), op, Some(stage), inputs, outputs);
+        self.push_draft(self.kind(), stage.operator(), Some(stage), inputs, outputs);
     }
 
     fn kind(&self) -> &'static str {

@@ -42,13 +42,13 @@ pub(crate) mod scalar;
 pub(crate) mod tests;
 
 use crate::isa::{Extension, Isa};
-use crate::operator::{Io, KernelError, KernelInfo, Operator};
+use crate::operator::{KernelError, KernelInfo};
 use crate::quant::{Output, Quant8, Tail8};
 use gather::GatherArgs;
 pub(crate) use gather::Source;
 pub use pack::PackedGemmQs8;
 pub(crate) use pack::{PackedPanels, Shape as PanelShape, columns_of, widths as panel_widths};
-pub(crate) use product::Product;
+pub(crate) use product::{Operands, Product, product_operator};
 use std::fmt;
 use std::sync::Arc;
 
@@ -273,38 +273,4 @@ impl GemmQs8 {
     }
 }
 
-// SAFETY: as `Product` says of its methods.
-unsafe impl Operator for GemmQs8 {
-    fn kernel(&self) -> &'static str {
-        self.0.kernel_name()
-    }
-
-    fn input_bytes(&self) -> &[usize] {
-        self.0.input_bytes()
-    }
-
-    fn output_bytes(&self) -> &[usize] {
-        self.0.output_bytes()
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        self.0.scratch_bytes()
-    }
-
-    fn chunks(&self) -> usize {
-        self.0.chunks()
-    }
-
-    fn macs(&self) -> u64 {
-        self.0.macs()
-    }
-
-    fn packed_bytes(&self) -> usize {
-        self.0.packed_bytes()
-    }
-
-    unsafe fn run_chunk(&self, io: &Io<'_>, chunk: usize) {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.run_chunk(io, chunk) };
-    }
-}
+product_operator!(GemmQs8);
