@@ -5,86 +5,125 @@
 )]
 
 use super::gather::{GatherArgs, Source};
-use super::{Finish, TileArgs};
+use super::{Finish, Form, TileArgs};
 use crate::arch::dot::{SimdDot, SimdDot4};
 use crate::quant::Quant8;
 use depthwise_tensor::ConvGeometry;
 use std::ops::Range;
 
-/// `args.tiles` tiles of `MR` rows and `NV` vectors, one below the other; weights of 16 bits where
-/// `WIDE`, else of 8.
+/// What a tile multiplies.
+pub(super) trait Terms<S: SimdDot> {
+    /// An element of a row.
+    type Row: Element<S>;
+    /// Steps of a quad: two of pairs of products, or one of all four.
+    const STEPS: usize;
+    /// Bytes of a weight.
+    const WEIGHT: usize;
+    /// The same, for those who make rows.
+    const FORM: Form;
+
+    /// The weights of a step, a vector of columns.
+    ///
+    /// # Safety
+    /// - As many bytes from `b` on are valid for reads.
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs;
+
+    /// A step, added to sums.
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums;
+}
+
+/// Rows of 16 bits, weights of 8.
+pub(super) struct Words;
+/// Rows and weights of 16 bits.
+pub(super) struct WideWords;
+/// Rows and weights of 8 bits.
+pub(super) struct Bytes;
+
+impl<S: SimdDot> Terms<S> for Words {
+    type Row = i16;
+    const STEPS: usize = 2;
+    const WEIGHT: usize = 1;
+    const FORM: Form = Form::Words;
+
+    #[inline(always)]
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs {
+        // SAFETY: as the caller promises.
+        unsafe { simd.load_narrow(b.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot(sum, row, weights)
+    }
+}
+
+impl<S: SimdDot> Terms<S> for WideWords {
+    type Row = i16;
+    const STEPS: usize = 2;
+    const WEIGHT: usize = 2;
+    const FORM: Form = Form::Words;
+
+    #[inline(always)]
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs {
+        // SAFETY: as the caller promises.
+        unsafe { simd.load_pairs(b.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot(sum, row, weights)
+    }
+}
+
+impl<S: SimdDot4> Terms<S> for Bytes {
+    type Row = u8;
+    const STEPS: usize = 1;
+    const WEIGHT: usize = 1;
+    const FORM: Form = Form::Bytes { signed: S::SIGNED };
+
+    #[inline(always)]
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs {
+        // SAFETY: as the caller promises; a pair of 16 bits is four bytes.
+        unsafe { simd.load_pairs(b.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot4(sum, row, weights)
+    }
+}
+
+/// `args.tiles` tiles of `MR` rows and `NV` vectors, one below the other.
 ///
 /// # Safety
 /// As [`TileArgs`] says, with `MR` rows and `NV * S::LANES` columns; the CPU has the level of the
 /// token.
 #[inline(always)]
-pub(super) unsafe fn tiles<S: SimdDot, const MR: usize, const NV: usize, const WIDE: bool>(
+pub(super) unsafe fn tiles<S: SimdDot, T: Terms<S>, const MR: usize, const NV: usize>(
     simd: S,
     args: &TileArgs,
 ) {
     let (mut a, mut c) = (args.a, args.c);
+    // A step takes 4 / STEPS weights of each column, and as many elements of a row: 32 bits.
+    let vector = 4 / T::STEPS * T::WEIGHT * S::LANES;
     for _ in 0..args.tiles {
         let rows = rows_of::<MR>(args, a);
         // SAFETY: the rows and columns of this tile, which the caller vouches for.
         unsafe {
             let mut acc = start::<S, MR, NV>(simd, args);
             let mut b = args.b;
-            // Two pairs a turn, so that the addresses of rows are computed half as often.
-            for quad in 0..args.quads {
-                for pair in 2 * quad..2 * quad + 2 {
-                    let mut bv = [simd.splat_pair(rows[0]); NV];
-                    for v in 0..NV {
-                        bv[v] = if WIDE {
-                            simd.load_pairs(b.cast::<i16>().add(2 * v * S::LANES))
-                        } else {
-                            simd.load_narrow(b.cast::<i8>().add(2 * v * S::LANES))
-                        };
-                    }
-                    for r in 0..MR {
-                        let x = simd.splat_pair(rows[r].add(2 * pair));
-                        for v in 0..NV {
-                            acc[r][v] = simd.dot(acc[r][v], x, bv[v]);
-                        }
-                    }
-                    b = b.add((2 * NV * S::LANES) << usize::from(WIDE));
-                }
-            }
-            finish(simd, &acc, args, c);
-        }
-        a = a.wrapping_add(MR * args.lda_bytes);
-        c = c.wrapping_add(MR * args.ldc_bytes);
-    }
-}
-
-/// As [`tiles`], from rows of bytes.
-///
-/// # Safety
-/// As [`tiles`].
-#[inline(always)]
-pub(super) unsafe fn byte_tiles<S: SimdDot4, const MR: usize, const NV: usize>(
-    simd: S,
-    args: &TileArgs,
-) {
-    let (mut a, mut c) = (args.a, args.c);
-    for _ in 0..args.tiles {
-        let rows = rows_of::<MR>(args, a);
-        // SAFETY: the rows and columns of this tile, which the caller vouches for.
-        unsafe {
-            let mut acc = start::<S, MR, NV>(simd, args);
-            // A pair of 16 bits is four bytes.
-            let mut b = args.b.cast::<i16>();
-            for quad in 0..args.quads {
-                let mut bv = [simd.load_pairs(b); NV];
+            for step in 0..T::STEPS * args.quads {
+                let mut bv = [T::load(simd, b); NV];
                 for v in 1..NV {
-                    bv[v] = simd.load_pairs(b.add(2 * v * S::LANES));
+                    bv[v] = T::load(simd, b.add(v * vector));
                 }
                 for r in 0..MR {
-                    let x = simd.splat_pair(rows[r].add(2 * quad));
+                    let x = simd.splat_pair(rows[r].add(2 * step));
                     for v in 0..NV {
-                        acc[r][v] = simd.dot4(acc[r][v], x, bv[v]);
+                        acc[r][v] = T::dot(simd, acc[r][v], x, bv[v]);
                     }
                 }
-                b = b.add(2 * NV * S::LANES);
+                b = b.add(NV * vector);
             }
             finish(simd, &acc, args, c);
         }
@@ -176,7 +215,7 @@ unsafe fn finish<S: SimdDot, const MR: usize, const NV: usize>(
 }
 
 /// How bytes of `a` become elements of a block.
-trait Element<S>: Copy {
+pub(super) trait Element<S>: Copy {
     /// Any byte.
     fn of(quant: Quant8, byte: u8) -> Self;
 
@@ -223,45 +262,26 @@ impl<S: SimdDot4> Element<S> for u8 {
     }
 }
 
-/// Rows of 16-bit numbers.
+/// Rows of the matrix, as elements of `T`.
 ///
 /// # Safety
 /// As [`GatherArgs`] says; the CPU has the level of the token.
 #[inline(always)]
-pub(super) unsafe fn gather_words<S: SimdDot>(simd: S, args: &GatherArgs<'_>) {
-    // SAFETY: as the caller promises.
-    unsafe { gather::<S, i16>(simd, args) };
-}
-
-/// Rows of bytes.
-///
-/// # Safety
-/// As [`GatherArgs`] says; the CPU has the level of the token.
-#[inline(always)]
-pub(super) unsafe fn gather_bytes<S: SimdDot4>(simd: S, args: &GatherArgs<'_>) {
-    // SAFETY: as the caller promises.
-    unsafe { gather::<S, u8>(simd, args) };
-}
-
-/// Rows of the matrix.
-///
-/// # Safety
-/// As [`GatherArgs`] says.
-#[inline(always)]
-unsafe fn gather<S: SimdDot, E: Element<S>>(simd: S, args: &GatherArgs<'_>) {
+pub(super) unsafe fn gather<S: SimdDot, T: Terms<S>>(simd: S, args: &GatherArgs<'_>) {
     // SAFETY: as the caller promises.
     unsafe {
         match args.source {
             Source::Rows { lda, .. } => {
                 let channels = args.channels.len();
+                let zero = T::Row::of(args.quant, args.quant.zero_byte());
                 for (i, row) in args.rows.clone().enumerate() {
                     let from = args.from.wrapping_add(row * lda + args.channels.start);
-                    let to = args.to.cast::<E>().wrapping_add(i * args.ld);
+                    let to = args.to.cast::<T::Row>().wrapping_add(i * args.ld);
                     convert_run(simd, from, to, channels, args.end, args.quant);
-                    fill(to.add(channels), 3, E::of(args.quant, args.quant.zero_byte()));
+                    fill(to.add(channels), 3, zero);
                 }
             }
-            Source::Window { geometry, ld } => windows::<S, E>(simd, args, geometry, *ld),
+            Source::Window { geometry, ld } => windows::<S, T::Row>(simd, args, geometry, *ld),
         }
     }
 }
