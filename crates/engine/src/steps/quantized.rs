@@ -320,8 +320,10 @@ pub(super) fn quantize(
 ) -> Result<(), LowerError> {
     let (scale, zero) = one_scale(b, node)?;
     let out = Out8::full(Quant8::new(layer.dtype, zero)?);
-    let x = b.padded_arg(operand(node, 0)?)?;
-    let (buf, view) = b.output(node.outputs[0]);
+    let x = operand(node, 0)?;
+    // A dense picture stays one; its first layer reads pixels at any distance.
+    let x = if b.ty(x).dtype == DType::F32 { b.arg(x)? } else { b.padded_arg(x)? };
+    let (buf, view) = b.output_for_readers(node.outputs[0]);
     let rows = (x.view.rows(), view.rows());
     let op = eltwise_qs8::Quantize::new(b.cpu(), scale, out, rows, b.threads())?;
     b.push(op, &[&x], &[(buf, view)]);
