@@ -62,9 +62,9 @@ impl Ends {
     }
 }
 
-/// Whether chains of convolutions (1x1, depthwise, 1x1) are computed a few rows at a time through
-/// all of them, so that what lies between is never whole in memory. Results are the same to the
-/// bit.
+/// Whether chains of convolutions (1x1, depthwise, 1x1), of `f32` or of bytes, are computed a few rows
+/// at a time through all of them, so that what lies between is never whole in memory. Results are the
+/// same to the bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fusion {
     /// Where the size of what lies between makes it worth while.

@@ -177,7 +177,7 @@ fn only_what_no_cache_holds_is_fused_unless_asked() {
 #[test]
 fn chains_of_bytes_need_less_memory() {
     let graph = blocks_of_bytes(112);
-    let with = |fusion| Options { threads: 2, fusion, ..Options::default() };
+    let with = |fusion| Options { threads: 1, fusion, ..Options::default() };
     let [off, always] = [Fusion::Off, Fusion::Always].map(|fusion| model(&graph, with(fusion)));
     assert!(chains(&off).is_empty());
     let arena = |model: &Model| model.session().unwrap().plan().arena_bytes();
