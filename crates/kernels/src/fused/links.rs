@@ -93,14 +93,14 @@ impl Links {
         let too_large = || invalid(FAMILY, "scratch too large".into());
         let own = stages.iter().zip(rows).map(|(stage, &rows)| stage.scratch_bytes(rows));
         let mut end = own.max().unwrap_or(0);
-        for i in 0..stages.len() - 1 {
+        for (i, &rows) in rows[..stages.len() - 1].iter().enumerate() {
             let offset = end.checked_next_multiple_of(PAGE).ok_or_else(too_large)?;
             let offset = offset + (i + 1) * SKEW % PAGE;
             let row_bytes = self.row_bytes[i + 1];
             // Rows that a window slides over are kept from band to band.
             let ring = matches!(self.layers[i + 1].rows, Rows::Window(_));
-            self.between.push(Link { offset, row_bytes, rows: rows[i], ring });
-            end = rows[i]
+            self.between.push(Link { offset, row_bytes, rows, ring });
+            end = rows
                 .checked_mul(row_bytes)
                 .and_then(|bytes| bytes.checked_add(offset))
                 .filter(|&end| end <= isize::MAX as usize / 2)
