@@ -8,6 +8,7 @@ use depthwise_kernels::conv2d::{ConvF32, ConvSpec, PackedConvF32};
 use depthwise_kernels::dense_f16::{DenseF16, DenseSpec, PackedDenseF16};
 use depthwise_kernels::dwconv_f32::{DwConvF32, DwSpec, PackedDwF32};
 use depthwise_kernels::eltwise::{BinaryF32, BinaryOp, UnaryF32, UnaryOp};
+use depthwise_kernels::gemm_bf16::{GemmBf16, PackedGemmBf16};
 use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, PackedGemmF32};
 use depthwise_kernels::layout::{Permute, View};
 use depthwise_kernels::pool::{PoolF32, PoolKind, PoolSpec};
@@ -17,8 +18,8 @@ use depthwise_kernels::softmax::SoftmaxF32;
 use depthwise_kernels::stem::StemF32;
 use depthwise_kernels::{
     Cpu, KernelInfo, Operator, batch_norm, conv2d, conv2d_bwd, dense_f16, dwconv_bwd, dwconv_f32,
-    dwconv_qs8, eltwise, eltwise_qs8, gemm_f32, gemm_qs8, layout, pool, pool_qs8, reduce, resize,
-    softmax, stem,
+    dwconv_qs8, eltwise, eltwise_qs8, gemm_bf16, gemm_f32, gemm_qs8, layout, pool, pool_qs8,
+    reduce, resize, softmax, stem,
 };
 use depthwise_tensor::{Hw, Nhwc, PoolGeometry, Shape, padded_ld};
 use std::sync::Arc;
@@ -44,6 +45,12 @@ pub const FAMILIES: &[Family] = &[
         what: "matrix product: pointwise convolution, dense layer",
         kernels: || gemm_f32::KERNELS.iter().map(|k| k.info()).collect(),
         operator: gemm,
+    },
+    Family {
+        name: "gemm_bf16",
+        what: "matrix product of bfloat16: pointwise and other convolution, dense layer",
+        kernels: || gemm_bf16::KERNELS.iter().map(|k| k.info()).collect(),
+        operator: gemm_rounded,
     },
     Family {
         name: "dense_f16",
@@ -210,6 +217,31 @@ fn gemm(index: usize, l: &Layer, threads: usize) -> Result<Option<Arc<dyn Operat
         activation: l.activation(),
     };
     Ok(Some(Arc::new(GemmF32::new(Arc::new(packed), spec, threads)?)))
+}
+
+fn gemm_rounded(
+    index: usize,
+    l: &Layer,
+    threads: usize,
+) -> Result<Option<Arc<dyn Operator>>, CaseError> {
+    if !matches!(l.kind, Kind::Pointwise | Kind::Dense | Kind::Conv) {
+        return Ok(None);
+    }
+    let (kernel, geometry) = (gemm_bf16::KERNELS[index], l.geometry());
+    let k = if l.kind == Kind::Conv { geometry.kernel.area() * l.ic } else { l.ic };
+    let (weights, bias) = (values(l.oc * k), values(l.oc));
+    let packed = PackedGemmBf16::with_kernel(kernel, k, l.oc, &weights, Some(&bias))?;
+    let packed = Arc::new(packed);
+    let (lda, ldc) = (padded_ld(l.ic), padded_ld(l.oc.next_multiple_of(kernel.nr())));
+    let (residual_ld, activation) = (l.residual.then_some(ldc), l.activation());
+    let op = if l.kind == Kind::Conv {
+        let spec = ConvSpec { geometry, ld_in: lda, ld_out: ldc, residual_ld, activation };
+        GemmBf16::convolution(packed, spec, threads)?
+    } else {
+        let spec = GemmSpec { m: l.h * l.w, lda, ldc, residual_ld, activation };
+        GemmBf16::new(packed, spec, threads)?
+    };
+    Ok(Some(Arc::new(op)))
 }
 
 fn dense_half(

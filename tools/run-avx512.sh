@@ -9,7 +9,7 @@
 #                --enable-avx --enable-evex --enable-all-optimizations (Debian's own has no `nogui`)
 #   KERNEL       a Linux kernel; else the newest /boot/vmlinuz-*
 #   BOCHS_CPU    its model; corei7_skylake_x unless given. Newer ones hang in Debian's kernel 6.1
-#   FEATURES     instructions beyond the model, such as avx512vnni
+#   FEATURES     instructions beyond the model: avx512vnni avx512bf16 avx_vnni
 #
 # Besides, from Debian: bochsbios vgabios isolinux syslinux-common xorriso busybox-static cpio
 #

@@ -6,12 +6,14 @@
 //! `--keras` asks for it. What cannot be loaded is listed.
 //!
 //! With `--exported` the models are written first, and other engines run the files. With `--quantized`
-//! the classifiers are quantized on the photos first. With `--finetuned` networks are trained first.
+//! the classifiers are quantized on the photos first. With `--finetuned` networks are trained first. With
+//! `--bf16` the classifiers run with products of bfloat16.
 
 mod exported;
 mod finetuned;
 mod keras;
 mod quantized;
+mod rounded;
 
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
@@ -65,6 +67,9 @@ pub(crate) struct Args {
     /// LiteRT, which pip installs below target/, make of the files written
     #[arg(long, conflicts_with_all = ["exported", "quantized"])]
     finetuned: bool,
+    /// Let the classifiers name the photos with products of bfloat16, emulated where the CPU has none
+    #[arg(long, conflicts_with_all = ["exported", "quantized", "finetuned"])]
+    bf16: bool,
     /// Ask Keras, which pip installs below target/, what its own files give for a photo
     #[arg(long)]
     keras: bool,
@@ -101,6 +106,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if args.finetuned {
         return finetuned::run(&folder, args.model.as_deref());
+    }
+    if args.bf16 {
+        return rounded::run(&folder, args.model.as_deref());
     }
     let (mut subjects, unread) = find(&folder, args.keras)?;
     subjects.retain(|s| args.model.as_ref().is_none_or(|text| s.name.contains(text)));

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::ValueEnum;
-use depthwise_engine::{DenseWeights, Ends, Fusion, Isa, Options};
+use depthwise_engine::{DenseWeights, Ends, Fusion, Isa, Options, Precision};
 
 /// How a model is to run.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub(crate) struct EngineArgs {
     /// How to keep the weights of dense layers: f16 halves what a classifier reads.
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     dense_weights: DenseArg,
+    /// How exact the products of convolutions and dense layers are; depthwise ones stay f32.
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    precision: PrecisionArg,
     /// The order of axes in which pictures enter and leave.
     #[arg(long, value_name = "ORDER", default_value = "as-declared")]
     ends: EndsArg,
@@ -45,6 +48,17 @@ enum DenseArg {
     F32,
     /// Rounded to half precision, computed in single.
     F16,
+}
+
+/// [`Precision`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PrecisionArg {
+    /// Single precision.
+    F32,
+    /// Factors rounded to bfloat16 where the CPU has instructions for them (AVX512_BF16), else f32.
+    Bf16,
+    /// As bf16, on any CPU and slowly: to see what it costs in accuracy.
+    Bf16Emulated,
 }
 
 /// [`Fusion`] on the command line.
@@ -84,6 +98,11 @@ impl EngineArgs {
             dense_weights: match self.dense_weights {
                 DenseArg::F32 => DenseWeights::F32,
                 DenseArg::F16 => DenseWeights::F16,
+            },
+            precision: match self.precision {
+                PrecisionArg::F32 => Precision::F32,
+                PrecisionArg::Bf16 => Precision::Bf16,
+                PrecisionArg::Bf16Emulated => Precision::Bf16Emulated,
             },
             ends: match self.ends {
                 EndsArg::AsDeclared => Ends::AsDeclared,

@@ -1,6 +1,6 @@
 //! Whole networks against the answers of ONNX Runtime and LiteRT, at every ISA level and thread count.
 
-use depthwise_engine::{Cpu, Model, Options, Session, Shape, Tensor};
+use depthwise_engine::{Cpu, Model, Options, Precision, Session, Shape, Tensor};
 use depthwise_formats::{Weights, safetensors, torch};
 use depthwise_testkit::shared_dir;
 use depthwise_vision::{Normalize, Picture, Preprocess};
@@ -101,6 +101,26 @@ fn efficientnet_lite0_of_the_checkpoint_names_all_photos() {
     check_logits(&shared, &graph, "efficientnet_lite0_imagenet.safetensors");
     let mut session = Model::from_graph(graph, Options::default()).unwrap().session().unwrap();
     check_photos(&shared, &mut session, "efficientnet_lite0", Normalize::CENTRED_127);
+}
+
+#[test]
+fn mobilenet_v2_in_bfloat16_gives_the_class_of_its_golden() {
+    let Some(shared) = shared_dir() else { return };
+    let graph = checkpoint(&shared, "mobilenet_v2-b0353104.pth", &MobileNetV2::new(1.0));
+    let golden = golden(&shared, "mobilenet_v2_imagenet.safetensors");
+    let input = golden.get("in/input_nhwc").unwrap().clone();
+    let options = Options { precision: Precision::Bf16Emulated, ..Options::default() };
+    let model = Model::from_graph(graph, options).unwrap();
+    let mut session = model.session_for(&[*input.shape()]).unwrap();
+    let got = session.run_tensors(&[input]).unwrap();
+    let want = golden.get("out/logits").unwrap();
+    let best = |logits: &[f32]| (0..1000).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+    for (got, want) in got[0].to_f32().chunks(1000).zip(want.to_f32().chunks(1000)) {
+        assert_eq!(best(got), best(want));
+    }
+    let (_, relative) = errors(&got[0], want);
+    // 0.007 here, 0.006 to 0.021 on photos: 35 layers, whose factors are off by up to 2^-9 each.
+    assert!(relative < 0.02, "{relative}");
 }
 
 #[cfg(feature = "embedded-weights")]

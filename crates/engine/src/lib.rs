@@ -36,7 +36,7 @@ pub use depthwise_layers::ir::Graph;
 pub use depthwise_tensor::{self as tensor, Activation, DType, Shape, Tensor};
 pub use error::{EngineError, UnsupportedNode};
 pub use model::Model;
-pub use options::{BytePictures, DenseWeights, Ends, Fusion, Options};
+pub use options::{BytePictures, DenseWeights, Ends, Fusion, Options, Precision};
 pub use plan::{Explain, FusedInfo, Plan, StepInfo};
 pub use quantization::Quantization;
 pub use session::{Profile, Session, StepTime};

@@ -98,6 +98,7 @@ impl Model {
             threads: par.threads(),
             fusion: options.fusion,
             dense_weights: options.dense_weights,
+            precision: options.precision,
         };
         // The passes put integer layers in the place of what tells these.
         let quantizations = quantization::of_ends(&graph);

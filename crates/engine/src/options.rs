@@ -1,7 +1,8 @@
 //! How a model is to run.
 
 use crate::passes::PassOptions;
-use depthwise_kernels::{Isa, Par};
+use depthwise_kernels::isa::Extension;
+use depthwise_kernels::{Cpu, Isa, Par};
 
 /// How a model is to run. The default: the best kernels of this CPU (or of `DEPTHWISE_ISA`), one
 /// thread per physical core, all passes.
@@ -20,6 +21,8 @@ pub struct Options {
     pub fusion: Fusion,
     /// How the weights of dense layers are kept.
     pub dense_weights: DenseWeights,
+    /// How exact products are.
+    pub precision: Precision,
     /// The order of axes in which pictures enter and leave.
     pub ends: Ends,
     /// What bytes stand for, where pictures enter as bytes.
@@ -104,12 +107,14 @@ impl BytePictures {
     }
 }
 
-/// Whether chains of convolutions (1x1, depthwise, 1x1) are computed a few rows at a time through
-/// all of them, so that what lies between is never whole in memory. Results are the same to the
-/// bit.
+/// Whether chains of convolutions (1x1, depthwise, 1x1), of `f32` or of bytes, are computed a few rows
+/// at a time through all of them, so that what lies between is never whole in memory: results are the
+/// same to the bit. And whether a convolution takes over what stands beside it: the conversion of
+/// bytes, the gate of a squeeze-excite block (as factors of its weights, so that results are rounded
+/// elsewhere), a global mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fusion {
-    /// Where the size of what lies between makes it worth while.
+    /// Where it is less work, by the sizes of what lies between.
     #[default]
     Auto,
     /// Nowhere: every layer is a step of its own, with a time of its own.
@@ -131,12 +136,43 @@ pub enum DenseWeights {
     F16,
 }
 
+/// How exact the products of pointwise convolutions, dense layers and wider convolutions are. All else is
+/// single precision: every tensor, the sums, biases, depthwise convolutions, activations; and the
+/// convolutions of fewer than 8 channels and of groups.
+///
+/// A layer with these products is a step of its own, where others may be part of a chain ([`Fusion`]).
+/// [`DenseWeights::F16`] comes first for dense layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Factors may be rounded to bfloat16 (8 significant bits), where the CPU multiplies those faster: with
+    /// AVX512_BF16. Elsewhere as [`Precision::F32`].
+    Bf16,
+    /// As [`Precision::Bf16`], and on CPUs without the instructions the same products, to the bit,
+    /// computed slowly: to see what they do to the results of a network.
+    Bf16Emulated,
+}
+
 /// What plans of one model have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choices {
     pub threads: usize,
     pub fusion: Fusion,
     pub dense_weights: DenseWeights,
+    pub precision: Precision,
+}
+
+impl Choices {
+    /// Whether products of bfloat16 are allowed and this CPU is to compute them.
+    pub(crate) fn rounds_to_bf16(&self, cpu: &Cpu) -> bool {
+        match self.precision {
+            Precision::F32 => false,
+            Precision::Bf16 => cpu.has(Extension::Avx512Bf16),
+            Precision::Bf16Emulated => true,
+        }
+    }
 }
 
 impl Options {

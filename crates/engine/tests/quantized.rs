@@ -4,7 +4,7 @@ use depthwise_engine::formats::{Weights, safetensors, tflite};
 use depthwise_engine::layers::Op;
 use depthwise_engine::layers::ir::{ValueId, interpret};
 use depthwise_engine::passes::{self, PassOptions};
-use depthwise_engine::{Cpu, Graph, Model, Options, Tensor};
+use depthwise_engine::{Cpu, Fusion, Graph, Model, Options, Tensor};
 use std::path::PathBuf;
 
 fn shared() -> Option<PathBuf> {
@@ -55,13 +55,14 @@ fn difference(got: &Tensor, want: &Tensor) -> (usize, i64) {
     (steps().filter(|&d| d != 0).count(), steps().max().unwrap_or(0))
 }
 
-/// What the engine answers, which must be the same at every level with one thread and two.
+/// What the engine answers, which must be the same at every level, with one thread and layer by layer as
+/// with two and fused wherever possible.
 fn answers(name: &str, subject: &Subject) -> Vec<Tensor> {
     let shapes: Vec<_> = subject.inputs.iter().map(|input| *input.shape()).collect();
     let mut first: Option<Vec<Tensor>> = None;
     for cpu in Cpu::from_env().unwrap().levels() {
-        for threads in [1, 2] {
-            let options = Options { threads, isa: Some(cpu.isa()), ..Options::default() };
+        for (threads, fusion) in [(1, Fusion::Off), (2, Fusion::Always)] {
+            let options = Options { threads, fusion, isa: Some(cpu.isa()), ..Options::default() };
             let model = Model::from_graph(subject.graph.clone(), options).unwrap();
             let mut session = model.session_for(&shapes).unwrap();
             let got = session.run_tensors(&subject.inputs).unwrap();

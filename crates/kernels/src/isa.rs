@@ -81,6 +81,8 @@ pub enum Extension {
     AvxVnni,
     /// AVX-512 VNNI.
     Avx512Vnni,
+    /// AVX512_BF16.
+    Avx512Bf16,
     /// Armv8.2 dot product.
     DotProd,
 }
@@ -144,6 +146,7 @@ impl Cpu {
         match extension {
             Extension::AvxVnni => self.ext.avx_vnni,
             Extension::Avx512Vnni => self.ext.avx512_vnni,
+            Extension::Avx512Bf16 => self.ext.avx512_bf16,
             Extension::DotProd => self.ext.dotprod,
         }
     }

@@ -26,6 +26,7 @@ pub mod roofline;
 
 mod act;
 mod arch;
+mod gather;
 mod spatial;
 
 pub mod batch_norm;
@@ -40,6 +41,7 @@ pub mod dwconv_qs8;
 pub mod eltwise;
 pub mod eltwise_qs8;
 pub mod fused;
+pub mod gemm_bf16;
 pub mod gemm_f32;
 pub mod gemm_qs8;
 pub mod grid_sample;

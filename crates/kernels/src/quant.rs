@@ -145,12 +145,18 @@ pub enum Output {
 }
 
 impl Output {
+    /// Type of an element.
+    pub const fn dtype(&self) -> DType {
+        match self {
+            Output::Bytes(out) => out.quant.dtype(),
+            Output::F32 => DType::F32,
+            Output::I32 => DType::I32,
+        }
+    }
+
     /// Bytes of an element.
     pub const fn size(&self) -> usize {
-        match self {
-            Output::Bytes(_) => 1,
-            Output::F32 | Output::I32 => 4,
-        }
+        self.dtype().size_bytes()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::builder::Builder;
 use crate::error::LowerError;
+use crate::options::Fusion;
 use crate::passes::factors_and_offsets;
 use crate::steps;
 use depthwise_kernels::stem::{Pixels, STEPS};
@@ -57,6 +58,9 @@ impl Builder<'_> {
 
     /// The global mean that alone reads what the convolution being lowered computes.
     pub(crate) fn mean_behind(&self) -> Option<NodeId> {
+        if self.choices.fusion == Fusion::Off {
+            return None;
+        }
         let y = self.graph.node(self.node?).outputs[0];
         let [_, h, w, _] = *self.shape(y).dims() else { return None };
         if self.uses[y.index()] != 1 || h * w < 2 || self.ty(y).dtype != DType::F32 {
@@ -117,6 +121,9 @@ impl Builder<'_> {
     fn gate_of(&self, conv: NodeId) -> Option<Gate> {
         let node = self.graph.node(conv);
         let Op::Conv2d(layer) = &node.op else { return None };
+        if self.choices.fusion == Fusion::Off {
+            return None;
+        }
         let input = |node: &Node, i: usize| node.inputs.get(i).copied().flatten();
         let (x, w) = (input(node, 0)?, input(node, 1)?);
         let geometry = layer.geometry(self.shape(x), self.shape(w)).ok()?;
@@ -145,7 +152,10 @@ impl Builder<'_> {
         let input = |i: usize| node.inputs.get(i).copied().flatten();
         let x = input(0)?;
         let [_, _, _, c] = *self.shape(x).dims() else { return None };
-        if !may_be_stem(layer, c) || input(3).is_some() || !self.is_packed(node) {
+        if self.choices.fusion == Fusion::Off || !may_be_stem(layer, c) {
+            return None;
+        }
+        if input(3).is_some() || !self.is_packed(node) {
             return None;
         }
         let (mut scale, mut shift) = (vec![1.0; c], vec![0.0; c]);

@@ -1,11 +1,10 @@
 //! From a specialized graph to bound operators.
 
 use super::fuse;
-use super::memory::{self, Record};
 use super::packs::Packs;
 use super::{FusedInfo, Plan, Port, Ports, StepInfo, split_states};
 use crate::error::{EngineError, LowerError, UnsupportedNode};
-use crate::options::{Choices, DenseWeights};
+use crate::options::Choices;
 use crate::steps;
 use bytes::Bytes;
 use depthwise_kernels::fused::Stage;
@@ -22,7 +21,7 @@ const FEW_CHANNELS: usize = 8;
 
 /// Number of a buffer in a builder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct BufId(usize);
+pub(crate) struct BufId(pub(super) usize);
 
 impl BufId {
     pub(super) fn index(self) -> usize {
@@ -48,12 +47,12 @@ pub(crate) struct Arg {
 pub(super) struct Buffer {
     pub(super) bytes: usize,
     /// First and last step that touches it.
-    first: usize,
-    last: usize,
+    pub(super) first: usize,
+    pub(super) last: usize,
     /// Lives through the whole run: an input or an output of the network.
-    pinned: bool,
+    pub(super) pinned: bool,
     /// The buffer that this one was merged into, to run in place.
-    merged: Option<BufId>,
+    pub(super) merged: Option<BufId>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +70,7 @@ pub(super) struct Draft {
     pub(super) stage: Option<Stage>,
     pub(super) inputs: Vec<Operand>,
     pub(super) outputs: Vec<BufId>,
-    scratch: Option<BufId>,
+    pub(super) scratch: Option<BufId>,
     pub(super) shapes: (Vec<Shape>, Vec<Shape>),
     /// Names of nodes that the step computes beside its own.
     pub(super) absorbed: Vec<String>,
@@ -83,7 +82,7 @@ pub(crate) struct Builder<'a> {
     pub(super) graph: Graph,
     types: Types,
     pub(super) cpu: Cpu,
-    choices: Choices,
+    pub(super) choices: Choices,
     pub(super) packs: &'a mut Packs,
     /// Constants below this number are those of the prepared graph; their packs are shared.
     pub(super) stable: usize,
@@ -92,7 +91,7 @@ pub(crate) struct Builder<'a> {
     /// How many operands of nodes (and outputs of the graph) each value is.
     pub(super) uses: Vec<usize>,
     places: Vec<Option<Place>>,
-    buffers: Vec<Buffer>,
+    pub(super) buffers: Vec<Buffer>,
     pub(super) drafts: Vec<Draft>,
     padded_copies: HashMap<ValueId, Place>,
     /// The node being lowered.
@@ -158,8 +157,8 @@ impl Builder<'_> {
         self.choices.threads
     }
 
-    pub(crate) fn dense_weights(&self) -> DenseWeights {
-        self.choices.dense_weights
+    pub(crate) fn choices(&self) -> &Choices {
+        &self.choices
     }
 
     pub(crate) fn ty(&self, id: ValueId) -> TensorType {
@@ -321,12 +320,7 @@ impl Builder<'_> {
 
     /// As [`Builder::push`], for a convolution that can be part of a chain.
     pub(crate) fn push_stage(&mut self, stage: Stage, inputs: &[&Arg], outputs: &[(BufId, View)]) {
-        let op: Arc<dyn Operator> = match &stage {
-            Stage::Pointwise(op) => Arc::clone(op) as _,
-            Stage::Depthwise(op) => Arc::clone(op) as _,
-            Stage::Stem(op) => Arc::clone(op) as _,
-        };
-        self.push_draft(self.kind(), op, Some(stage), inputs, outputs);
+        self.push_draft(self.kind(), stage.operator(), Some(stage), inputs, outputs);
     }
 
     fn kind(&self) -> &'static str {
@@ -444,73 +438,6 @@ impl Builder<'_> {
         BufId(self.buffers.len() - 1)
     }
 
-    /// Finds which steps touch each buffer, once their order stands, and gives each step its
-    /// scratch memory. What is read after the last step, `kept`, lives to the end.
-    fn set_lifetimes(&mut self, kept: &[BufId]) {
-        let end = self.drafts.len();
-        for step in 0..end {
-            let bytes = self.drafts[step].op.scratch_bytes();
-            if bytes > 0 {
-                self.drafts[step].scratch = Some(self.new_buffer(bytes));
-            }
-        }
-        for buffer in &mut self.buffers {
-            (buffer.first, buffer.last) = (end, 0);
-        }
-        for step in 0..end {
-            let draft = &self.drafts[step];
-            let read = draft.inputs.iter().filter_map(|operand| match operand {
-                Operand::Buf(buf) => Some(buf),
-                Operand::Const(_) => None,
-            });
-            for buf in read.chain(&draft.outputs).chain(&draft.scratch) {
-                let buffer = &mut self.buffers[buf.0];
-                (buffer.first, buffer.last) = (buffer.first.min(step), buffer.last.max(step));
-            }
-        }
-        for buf in kept {
-            self.buffers[buf.0].last = end;
-        }
-        // What no step touches any more.
-        for buffer in self.buffers.iter_mut().filter(|b| b.first > b.last && !b.pinned) {
-            (buffer.first, buffer.last, buffer.bytes) = (0, 0, 0);
-        }
-    }
-
-    /// Lets steps write over an input that nothing reads afterwards.
-    fn merge_in_place(&mut self) {
-        for step in 0..self.drafts.len() {
-            let draft = &self.drafts[step];
-            let Some(&output) = draft.outputs.first() else { continue };
-            let output = self.root(output);
-            let candidate = draft.inputs.iter().enumerate().find_map(|(i, operand)| {
-                let Operand::Buf(buf) = operand else { return None };
-                let buf = self.root(*buf);
-                let buffer = &self.buffers[buf.0];
-                let dies = buffer.last == step && !buffer.pinned && buf != output;
-                let once = draft.inputs.iter().filter(|o| self.reads(o, buf)).count() == 1;
-                let fits = buffer.bytes >= self.buffers[output.0].bytes;
-                let born = self.buffers[output.0].first == step;
-                (dies && once && fits && born && draft.op.in_place(i)).then_some(buf)
-            });
-            if let Some(buf) = candidate {
-                self.buffers[buf.0].last = self.buffers[output.0].last;
-                self.buffers[output.0].merged = Some(buf);
-            }
-        }
-    }
-
-    fn reads(&self, operand: &Operand, buf: BufId) -> bool {
-        matches!(operand, Operand::Buf(b) if self.root(*b) == buf)
-    }
-
-    fn root(&self, mut buf: BufId) -> BufId {
-        while let Some(into) = self.buffers[buf.0].merged {
-            buf = into;
-        }
-        buf
-    }
-
     fn finish(mut self, inputs: &[ValueId], outputs: &[Place]) -> Result<Plan, EngineError> {
         let layout = self.lay_out();
         let mut program = Program::new(layout.arena_bytes);
@@ -557,19 +484,6 @@ impl Builder<'_> {
         let Ports { inputs, outputs, states } = split_states(self.graph.states(), inputs, outputs)?;
         let threads = self.choices.threads;
         Ok(Plan { program, steps, inputs, outputs, states, cpu: self.cpu, threads })
-    }
-
-    fn lay_out(&self) -> memory::Layout {
-        let end = self.drafts.len();
-        let records: Vec<Record> = self
-            .buffers
-            .iter()
-            .map(|b| Record {
-                bytes: if b.merged.is_some() { 0 } else { b.bytes.next_multiple_of(64) },
-                live: if b.pinned { 0..=end } else { b.first..=b.last },
-            })
-            .collect();
-        memory::place(&records)
     }
 
     fn fail(&self, node: String, error: LowerError) -> EngineError {

@@ -3,12 +3,13 @@
 use super::FusedInfo;
 use super::builder::{BufId, Buffer, Draft, Operand};
 use crate::options::Fusion;
-use depthwise_kernels::fused::{FusedF32, Stage};
+use depthwise_kernels::fused::{Fused, Kind, Stage};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Bytes between two layers from which a chain is worth computing band by band. On Zen 3 (L2 of
-/// 512 KiB) chains of 1.5 to 5 MiB gain 2 to 12%, those of 0.8 lose up to 5%.
+/// 512 KiB) chains of 1.5 to 5 MiB gain 2 to 12%, those of 0.8 lose up to 5%. Chains of bytes take as
+/// long as their layers, within 2%, at any size.
 const LARGE: usize = 1 << 20;
 
 /// The same on several threads, which share L3 and meet once per step: chains of 0.6 MiB gain 5%.
@@ -71,11 +72,11 @@ struct Finder<'a> {
 
 impl Finder<'_> {
     /// The longest chain of the first steps that is worth it.
-    fn chain_at_start(&self, drafts: &[Draft]) -> Option<(FusedF32, FusedInfo)> {
+    fn chain_at_start(&self, drafts: &[Draft]) -> Option<(Fused, FusedInfo)> {
         [3, 2].into_iter().find_map(|len| self.chain(drafts.get(..len)?))
     }
 
-    fn chain(&self, drafts: &[Draft]) -> Option<(FusedF32, FusedInfo)> {
+    fn chain(&self, drafts: &[Draft]) -> Option<(Fused, FusedInfo)> {
         let stages: Option<Vec<Stage>> = drafts.iter().map(|draft| draft.stage.clone()).collect();
         let stages = stages?;
         if !is_known(&stages) || !drafts.windows(2).all(|pair| self.is_link(&pair[0], &pair[1])) {
@@ -100,12 +101,12 @@ impl Finder<'_> {
     }
 
     /// The chain with the tallest band that stays in the cache; `None` where the kernels cannot.
-    fn banded(&self, stages: &[Stage]) -> Option<FusedF32> {
+    fn banded(&self, stages: &[Stage]) -> Option<Fused> {
         let mut fits = BANDS
             .into_iter()
-            .map_while(|band| FusedF32::new(stages.to_vec(), band, self.threads).ok())
+            .map_while(|band| Fused::new(stages.to_vec(), band, self.threads).ok())
             .skip_while(|fused| fused.chunk_bytes() > BAND_BYTES);
-        fits.next().or_else(|| FusedF32::new(stages.to_vec(), 1, self.threads).ok())
+        fits.next().or_else(|| Fused::new(stages.to_vec(), 1, self.threads).ok())
     }
 
     /// Whether `to` alone reads what `from` writes.
@@ -117,20 +118,21 @@ impl Finder<'_> {
     }
 }
 
-/// Chains that [`FusedF32`] may help: a depthwise layer with what widens its input and what narrows
+/// Chains that [`Fused`] may help: a depthwise layer with what widens its input and what narrows
 /// its output.
 fn is_known(stages: &[Stage]) -> bool {
-    use Stage::{Depthwise, Pointwise, Stem};
+    use Kind::{Depthwise, Pointwise, Stem};
+    let kinds: Vec<Kind> = stages.iter().map(Stage::kind).collect();
     matches!(
-        stages,
-        [Pointwise(_) | Stem(_), Depthwise(_), Pointwise(_)]
-            | [Pointwise(_) | Stem(_), Depthwise(_)]
-            | [Depthwise(_), Pointwise(_)]
+        kinds[..],
+        [Pointwise | Stem, Depthwise, Pointwise]
+            | [Pointwise | Stem, Depthwise]
+            | [Depthwise, Pointwise]
     )
 }
 
 /// The step that computes all of `layers`.
-fn merge(layers: Vec<Draft>, op: FusedF32, info: FusedInfo) -> Draft {
+fn merge(layers: Vec<Draft>, op: Fused, info: FusedInfo) -> Draft {
     let mut layers = layers.into_iter();
     let mut merged = layers.next().expect("a chain has layers");
     for next in layers {

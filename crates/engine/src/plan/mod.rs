@@ -3,6 +3,7 @@
 mod absorbed;
 mod builder;
 mod fuse;
+mod lifetimes;
 mod memory;
 mod operands;
 mod packs;

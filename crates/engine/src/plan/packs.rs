@@ -7,6 +7,7 @@ use depthwise_kernels::conv2d_qs8::PackedConvQs8;
 use depthwise_kernels::dense_f16::PackedDenseF16;
 use depthwise_kernels::dwconv_f32::PackedDwF32;
 use depthwise_kernels::dwconv_qs8::PackedDwQs8;
+use depthwise_kernels::gemm_bf16::PackedGemmBf16;
 use depthwise_kernels::gemm_f32::PackedGemmF32;
 use depthwise_kernels::gemm_qs8::PackedGemmQs8;
 use depthwise_kernels::quant::{QWeights, Weights8};
@@ -18,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Which constants were packed. A constant is packed for one family only, since the family
-/// follows from the layer and the shape of its weight.
+/// follows from the layer, the shape of its weight and the choices of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PackKey {
     pub weight: ValueId,
@@ -36,12 +37,33 @@ impl PackKey {
 #[derive(Clone, Debug)]
 pub(crate) enum Packed {
     Gemm(Arc<PackedGemmF32>),
+    GemmBf16(Arc<PackedGemmBf16>),
     DenseF16(Arc<PackedDenseF16>),
     Conv(Arc<PackedConvF32>),
     Depthwise(Arc<PackedDwF32>),
     GemmQ(Arc<PackedGemmQs8>),
     ConvQ(Arc<PackedConvQs8>),
     DepthwiseQ(Arc<PackedDwQs8>),
+}
+
+impl Packed {
+    /// Weights `[n][k]` of a product, as bfloat16 where `rounded`.
+    pub(crate) fn product(
+        packer: &mut Packer<'_>,
+        rounded: bool,
+        (k, n): (usize, usize),
+        weights: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Result<Packed, KernelError> {
+        let Packer { cpu, memory } = packer;
+        Ok(if rounded {
+            let packed = PackedGemmBf16::pack_in(memory, cpu, k, n, weights, bias)?;
+            Packed::GemmBf16(Arc::new(packed))
+        } else {
+            let packed = PackedGemmF32::pack_in(memory, cpu, k, n, weights, bias)?;
+            Packed::Gemm(Arc::new(packed))
+        })
+    }
 }
 
 /// What weights are packed for, and where: pointwise and dense ones, which are most, at once; others
@@ -80,7 +102,7 @@ impl Packs {
     fn settle(&mut self, packed: &mut Packed) -> Result<(), AllocError> {
         let memory = &mut self.memory;
         match packed {
-            Packed::Gemm(_) => None,
+            Packed::Gemm(_) | Packed::GemmBf16(_) => None,
             Packed::DenseF16(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Conv(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
             Packed::Depthwise(p) => Arc::get_mut(p).map(|p| p.move_into(memory)),
@@ -100,6 +122,7 @@ impl Packs {
     pub(crate) fn bytes(&self) -> usize {
         let bytes = |p: &Packed| match p {
             Packed::Gemm(p) => p.bytes(),
+            Packed::GemmBf16(p) => p.bytes(),
             Packed::DenseF16(p) => p.bytes(),
             Packed::Conv(p) => p.bytes(),
             Packed::Depthwise(p) => p.bytes(),

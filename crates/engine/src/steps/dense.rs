@@ -6,7 +6,8 @@ use crate::error::LowerError;
 use crate::options::DenseWeights;
 use crate::plan::{Builder, Packed};
 use depthwise_kernels::dense_f16::{DenseF16, DenseSpec, PackedDenseF16};
-use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, MatMulF32, MatMulSpec, PackedGemmF32};
+use depthwise_kernels::gemm_bf16::GemmBf16;
+use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, MatMulF32, MatMulSpec};
 use depthwise_layers::Dense;
 use depthwise_layers::ir::Node;
 use depthwise_tensor::{Shape, broadcast};
@@ -19,19 +20,13 @@ pub(super) fn dense(b: &mut Builder<'_>, node: &Node, layer: &Dense) -> Result<(
         [n, k] => (n, k),
         _ => return Err(LowerError::Unsupported(format!("a weight of shape {}", b.shape(w)))),
     };
-    let half = b.dense_weights() == DenseWeights::F16;
+    let half = b.choices().dense_weights == DenseWeights::F16;
+    let rounded = b.choices().rounds_to_bf16(b.cpu());
     let packed = b.packed(w, optional(node, 2), |packer, w, bias| {
         if half && let Ok(packed) = PackedDenseF16::pack(packer.cpu, k, n, w, bias) {
             return Ok(Packed::DenseF16(Arc::new(packed)));
         }
-        Ok(Packed::Gemm(Arc::new(PackedGemmF32::pack_in(
-            packer.memory,
-            packer.cpu,
-            k,
-            n,
-            w,
-            bias,
-        )?)))
+        Packed::product(packer, rounded, (k, n), w, bias)
     })?;
     let x = b.arg(x)?;
     let (buf, view) = b.output(node.outputs[0]);
@@ -45,6 +40,10 @@ pub(super) fn dense(b: &mut Builder<'_>, node: &Node, layer: &Dense) -> Result<(
         Packed::Gemm(weights) => {
             let spec = GemmSpec { m, lda, ldc, residual_ld: None, activation };
             b.push(GemmF32::new(weights, spec, b.threads())?, &[&x], &outputs);
+        }
+        Packed::GemmBf16(weights) => {
+            let spec = GemmSpec { m, lda, ldc, residual_ld: None, activation };
+            b.push(GemmBf16::new(weights, spec, b.threads())?, &[&x], &outputs);
         }
         _ => return Err(shared_weight()),
     }

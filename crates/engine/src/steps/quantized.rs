@@ -8,6 +8,7 @@ use crate::plan::{Arg, Builder, Operand, Packed};
 use depthwise_kernels::conv2d_qs8::{ConvQSpec, ConvQs8, PackedConvQs8};
 use depthwise_kernels::dwconv_qs8::{DwConvQs8, DwQSpec, PackedDwQs8};
 use depthwise_kernels::eltwise_qs8::{self, BinaryQ, BinaryQs8, Lookup, SoftmaxQs8};
+use depthwise_kernels::fused::Stage;
 use depthwise_kernels::gemm_qs8::{GemmQSpec, GemmQs8, PackedGemmQs8};
 use depthwise_kernels::layout::{BroadcastOp, View};
 use depthwise_kernels::pool::{PoolKind as Kind, PoolSpec};
@@ -58,11 +59,13 @@ pub(super) fn conv2d(b: &mut Builder<'_>, node: &Node, layer: &QConv2d) -> Resul
         Packed::GemmQ(weights) => {
             let rows = geometry.output.pixels();
             let spec = GemmQSpec { m: rows, lda: ld_in, ldc: ld_out, input, output };
-            b.push(GemmQs8::new(weights, &m, spec, b.threads())?, &[&x], &[(buf, view)]);
+            let op = GemmQs8::new(weights, &m, spec, b.threads())?;
+            b.push_stage(Stage::PointwiseQs8(Arc::new(op)), &[&x], &[(buf, view)]);
         }
         Packed::ConvQ(weights) => {
             let spec = ConvQSpec { geometry, ld_in, ld_out, input, output };
-            b.push(ConvQs8::new(weights, &m, spec, b.threads())?, &[&x], &[(buf, view)]);
+            let op = ConvQs8::new(weights, &m, spec, b.threads())?;
+            b.push_stage(Stage::StemQs8(Arc::new(op)), &[&x], &[(buf, view)]);
         }
         _ => return Err(shared_weight()),
     }
@@ -88,7 +91,8 @@ pub(super) fn depthwise(
     let x = b.padded_bytes(x)?;
     let (buf, view) = b.output(node.outputs[0]);
     let spec = DwQSpec { geometry, ld_in: x.view.ld, ld_out: view.ld, input, output };
-    b.push(DwConvQs8::new(weights, &m, spec, b.threads())?, &[&x], &[(buf, view)]);
+    let op = DwConvQs8::new(weights, &m, spec, b.threads())?;
+    b.push_stage(Stage::DepthwiseQs8(Arc::new(op)), &[&x], &[(buf, view)]);
     Ok(())
 }
 
@@ -316,8 +320,10 @@ pub(super) fn quantize(
 ) -> Result<(), LowerError> {
     let (scale, zero) = one_scale(b, node)?;
     let out = Out8::full(Quant8::new(layer.dtype, zero)?);
-    let x = b.padded_arg(operand(node, 0)?)?;
-    let (buf, view) = b.output(node.outputs[0]);
+    let x = operand(node, 0)?;
+    // A dense picture stays one; its first layer reads pixels at any distance.
+    let x = if b.ty(x).dtype == DType::F32 { b.arg(x)? } else { b.padded_arg(x)? };
+    let (buf, view) = b.output_for_readers(node.outputs[0]);
     let rows = (x.view.rows(), view.rows());
     let op = eltwise_qs8::Quantize::new(b.cpu(), scale, out, rows, b.threads())?;
     b.push(op, &[&x], &[(buf, view)]);

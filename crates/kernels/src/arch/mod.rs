@@ -1,5 +1,6 @@
 //! Helpers that several families share at one ISA: load, store, transpose. No algorithms.
 
+pub(crate) mod bf16;
 pub(crate) mod dot;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -113,6 +114,65 @@ pub(crate) trait SimdF32: pulp::Simd {
             // SAFETY: `i < count`.
             unsafe { *p.add(i) = lane };
         }
+    }
+}
+
+/// What a level multiplies and sums at once, where a sum of `f32` takes elements `E`: numbers, or pairs
+/// of shorter ones.
+pub(crate) trait Products<E: Copy>: SimdF32 {
+    /// An element for each lane.
+    type Elements: Copy;
+
+    /// Zeros in all lanes.
+    fn zero_elements(self) -> Self::Elements;
+
+    /// Loads a vector from any address.
+    ///
+    /// # Safety
+    /// - `Self::F32_LANES` elements from `p` on are valid for reads.
+    unsafe fn load_elements(self, p: *const E) -> Self::Elements;
+
+    /// One element in all lanes.
+    ///
+    /// # Safety
+    /// - `p` is valid for reads.
+    unsafe fn splat_element(self, p: *const E) -> Self::Elements;
+
+    /// `sum + x * w`
+    ///
+    /// # Safety
+    /// - The CPU has the instruction where it is none of the level's.
+    unsafe fn add_product(
+        self,
+        x: Self::Elements,
+        w: Self::Elements,
+        sum: Self::f32s,
+    ) -> Self::f32s;
+}
+
+impl<S: SimdF32> Products<f32> for S {
+    type Elements = S::f32s;
+
+    #[inline(always)]
+    fn zero_elements(self) -> S::f32s {
+        self.splat_f32s(0.0)
+    }
+
+    #[inline(always)]
+    unsafe fn load_elements(self, p: *const f32) -> S::f32s {
+        // SAFETY: as the caller promises.
+        unsafe { self.load(p) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_element(self, p: *const f32) -> S::f32s {
+        // SAFETY: as the caller promises.
+        self.splat_f32s(unsafe { *p })
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, x: S::f32s, w: S::f32s, sum: S::f32s) -> S::f32s {
+        self.fma(x, w, sum)
     }
 }
 

@@ -1,12 +1,15 @@
 //! AVX2 and AVX-512. `max(a, b)` and `min(a, b)` give `b` where either is NaN.
 
-use super::SimdF32;
+use super::bf16::{Pair, RoundBf16};
+use super::{Products, SimdF32};
 use pulp::Simd;
 use pulp::x86::{V3, V4};
 use std::arch::x86_64::{
-    _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_cvtph_ps, _mm256_loadu_si256,
-    _mm512_cvtph_ps,
+    __m256bh, __m512bh, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch, _mm256_cvtph_ps,
+    _mm256_dpbf16_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm512_cvtneps_pbh, _mm512_cvtph_ps,
+    _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_set1_epi32,
 };
+use std::mem::transmute;
 
 macro_rules! simd_f32 {
     ($($token:ty, $load:ident, $convert:ident;)*) => {$(
@@ -45,4 +48,54 @@ macro_rules! simd_f32 {
 simd_f32! {
     V3, _mm_loadu_si128, _mm256_cvtph_ps;
     V4, _mm256_loadu_si256, _mm512_cvtph_ps;
+}
+
+/// Products by AVX512_BF16, in ymm with AVX-512VL.
+macro_rules! pairs_of_bf16 {
+    ($($token:ty, $vector:ty, $splat:ident, $dot:ident;)*) => {$(
+        impl Products<Pair> for $token {
+            type Elements = $vector;
+
+            #[inline(always)]
+            fn zero_elements(self) -> $vector {
+                // SAFETY: a token stands for the level; the two vectors are the same bits.
+                unsafe { transmute($splat(0)) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_elements(self, p: *const Pair) -> $vector {
+                // SAFETY: as the caller promises; every bit pattern is a vector.
+                unsafe { p.cast::<$vector>().read_unaligned() }
+            }
+
+            #[inline(always)]
+            unsafe fn splat_element(self, p: *const Pair) -> $vector {
+                // SAFETY: as the caller promises; the two vectors are the same bits.
+                unsafe { transmute($splat(p.cast::<i32>().read_unaligned())) }
+            }
+
+            #[inline(always)]
+            unsafe fn add_product(
+                self,
+                x: $vector,
+                w: $vector,
+                sum: <$token as Simd>::f32s,
+            ) -> <$token as Simd>::f32s {
+                // SAFETY: as the caller promises.
+                pulp::cast(unsafe { $dot(pulp::cast(sum), x, w) })
+            }
+        }
+    )*};
+}
+pairs_of_bf16! {
+    V3, __m256bh, _mm256_set1_epi32, _mm256_dpbf16_ps;
+    V4, __m512bh, _mm512_set1_epi32, _mm512_dpbf16_ps;
+}
+
+impl RoundBf16 for V4 {
+    #[inline(always)]
+    unsafe fn round_16(self, from: *const f32, to: *mut u16) {
+        // SAFETY: as the caller promises.
+        unsafe { to.cast::<__m256bh>().write_unaligned(_mm512_cvtneps_pbh(_mm512_loadu_ps(from))) }
+    }
 }

@@ -12,11 +12,12 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::gather::Source;
 use crate::gemm_qs8::{
-    Kernel, PackedPanels, PanelShape, Product, Source, columns_of, panel_widths,
+    Kernel, PackedPanels, PanelShape, Product, columns_of, panel_widths, product_operator,
 };
 use crate::isa::Cpu;
-use crate::operator::{Io, KernelError, Operator};
+use crate::operator::KernelError;
 use crate::quant::{Output, QWeights, Quant8};
 use crate::spatial::invalid;
 use depthwise_tensor::buf::AllocError;
@@ -148,38 +149,4 @@ impl ConvQs8 {
     }
 }
 
-// SAFETY: as `Product` says of its methods.
-unsafe impl Operator for ConvQs8 {
-    fn kernel(&self) -> &'static str {
-        self.0.kernel_name()
-    }
-
-    fn input_bytes(&self) -> &[usize] {
-        self.0.input_bytes()
-    }
-
-    fn output_bytes(&self) -> &[usize] {
-        self.0.output_bytes()
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        self.0.scratch_bytes()
-    }
-
-    fn chunks(&self) -> usize {
-        self.0.chunks()
-    }
-
-    fn macs(&self) -> u64 {
-        self.0.macs()
-    }
-
-    fn packed_bytes(&self) -> usize {
-        self.0.packed_bytes()
-    }
-
-    unsafe fn run_chunk(&self, io: &Io<'_>, chunk: usize) {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.run_chunk(io, chunk) };
-    }
-}
+product_operator!(ConvQs8);

@@ -1,6 +1,7 @@
 use super::*;
 use crate::gemm_qs8::KERNELS;
 use crate::gemm_qs8::tests::{bytes, number, requantize, run_guarded, signed, spread};
+use crate::operator::Operator;
 use crate::quant::{Out8, Weights8};
 use depthwise_tensor::{Nhwc, Pad2d, padded_ld};
 use proptest::prelude::*;

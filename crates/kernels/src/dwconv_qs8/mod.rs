@@ -237,6 +237,44 @@ impl DwConvQs8 {
         })
     }
 
+    /// Shape and layout.
+    pub(crate) fn spec(&self) -> &DwQSpec {
+        &self.spec
+    }
+
+    /// Output rows that share the pairs of rows that they are made of.
+    pub(crate) fn rows_at_a_time(&self) -> usize {
+        self.th
+    }
+
+    /// Bytes that [`DwConvQs8::run_band`] needs.
+    pub(crate) fn band_scratch_bytes(&self) -> usize {
+        self.chunk_bytes
+    }
+
+    /// Output rows `rows` of a picture, all channels, to `output`; `row` gives the address of an
+    /// input row.
+    ///
+    /// # Safety
+    /// - The rows lie in the output.
+    /// - `scratch` is valid for [`DwConvQs8::band_scratch_bytes`].
+    /// - `row` gives rows of `geometry.input.w` pixels of `ld_in` bytes that are valid for reads, of
+    ///   any value where no window of these outputs sees them.
+    /// - `output` is valid for writes of these rows, and nobody else touches them.
+    pub(crate) unsafe fn run_band(
+        &self,
+        scratch: *mut u8,
+        rows: Range<usize>,
+        row: impl Fn(usize) -> *const u8,
+        output: *mut u8,
+    ) {
+        debug_assert!(rows.end <= self.spec.geometry.output.h);
+        for block in 0..self.spec.geometry.output.c.div_ceil(BLOCK) {
+            // SAFETY: as the caller promises.
+            unsafe { self.run_block(scratch, rows.clone(), block, &row, output) };
+        }
+    }
+
     /// Output rows `rows` of picture `n`, some blocks of channels.
     ///
     /// # Safety
@@ -250,11 +288,18 @@ impl DwConvQs8 {
         rows: Range<usize>,
         blocks: Range<usize>,
     ) {
+        let (spec, g) = (&self.spec, &self.spec.geometry);
+        let row = |ih: usize| {
+            let pixel = (n * g.input.h + ih) * g.input.w;
+            io.input::<u8>(0).wrapping_add(pixel * spec.ld_in)
+        };
         for start in rows.clone().step_by(self.band) {
             let band = start..rows.end.min(start + self.band);
+            let pixel = (n * g.output.h + start) * g.output.w;
+            let output = io.output::<u8>(0).wrapping_add(pixel * spec.ld_out);
             for block in blocks.clone() {
                 // SAFETY: as the caller promises.
-                unsafe { self.run_band(io, scratch, n, band.clone(), block) };
+                unsafe { self.run_block(scratch, band.clone(), block, &row, output) };
             }
         }
     }
@@ -262,14 +307,14 @@ impl DwConvQs8 {
     /// One block of channels of a band.
     ///
     /// # Safety
-    /// As [`DwConvQs8::run_rows`].
-    unsafe fn run_band(
+    /// As [`DwConvQs8::run_band`].
+    unsafe fn run_block(
         &self,
-        io: &Io<'_>,
         scratch: *mut u8,
-        n: usize,
         band: Range<usize>,
         block: usize,
+        row: &impl Fn(usize) -> *const u8,
+        output: *mut u8,
     ) {
         let (spec, g) = (&self.spec, &self.spec.geometry);
         let (table, slots) = (scratch.cast::<*const i16>(), self.weights.pairs());
@@ -287,16 +332,15 @@ impl DwConvQs8 {
                 // in different ones.
                 unsafe {
                     if !self.rolling || key >= next {
-                        let row = oh * g.stride.h + 2 * p * g.dilation.h;
-                        (self.kernel.fill)(&self.fill_task(io, n, block, row, slot));
+                        let first = oh * g.stride.h + 2 * p * g.dilation.h;
+                        (self.kernel.fill)(&self.fill_task(row, block, first, slot));
                         next = key + 1;
                     }
                     *table.add(p) = slot;
                 }
             }
-            let y = io.output::<u8>(0);
-            let pixel = (n * g.output.h + oh) * g.output.w;
-            let first = y.wrapping_add(pixel * spec.ld_out + block * BLOCK);
+            let line = g.output.w * spec.ld_out;
+            let first = output.wrapping_add((oh - band.start) * line + block * BLOCK);
             let task = RowTask {
                 pairs: table.cast_const(),
                 count,
@@ -305,7 +349,7 @@ impl DwConvQs8 {
                 tap: g.dilation.w * 2 * BLOCK,
                 weights: self.weights.block(block),
                 multipliers: self.multipliers[block * BLOCK..].as_ptr(),
-                output: [first, first.wrapping_add(g.output.w * spec.ld_out)],
+                output: [first, first.wrapping_add(line)],
                 ld_out: spec.ld_out,
                 ow: g.output.w,
                 tail: spec.output.tail(),
@@ -317,19 +361,22 @@ impl DwConvQs8 {
         }
     }
 
-    /// Rows `row` and `row + dilation`, counted from the top of the padding.
-    fn fill_task(&self, io: &Io<'_>, n: usize, block: usize, row: usize, to: *mut i16) -> FillTask {
+    /// Rows `first` and `first + dilation`, counted from the top of the padding.
+    fn fill_task(
+        &self,
+        row: &impl Fn(usize) -> *const u8,
+        block: usize,
+        first: usize,
+        to: *mut i16,
+    ) -> FillTask {
         let (spec, g) = (&self.spec, &self.spec.geometry);
         let multiplier = self.weights.multiplier();
         let channel = if multiplier == 1 { block * BLOCK } else { 0 };
-        let at = |row: usize| match row.checked_sub(g.pad.top).filter(|&ih| ih < g.input.h) {
-            Some(ih) => {
-                let pixel = (n * g.input.h + ih) * g.input.w;
-                (io.input::<u8>(0).wrapping_add(pixel * spec.ld_in + channel), spec.ld_in)
-            }
+        let at = |ih: usize| match ih.checked_sub(g.pad.top).filter(|&ih| ih < g.input.h) {
+            Some(ih) => (row(ih).wrapping_add(channel), spec.ld_in),
             None => (self.padding.as_ptr(), 0),
         };
-        let ((a, a_step), (b, b_step)) = (at(row), at(row + g.dilation.h));
+        let ((a, a_step), (b, b_step)) = (at(first), at(first + g.dilation.h));
         let left = g.pad.left.min(self.columns);
         let inside = g.input.w.min(self.columns - left);
         FillTask {

@@ -1,9 +1,10 @@
 //! What lies between the layers of a chain, and which rows a band needs of it.
 
+use super::stage::{Layout, Pixels, Rows};
 use super::{FAMILY, MAX_STAGES, Stage};
 use crate::operator::KernelError;
-use crate::spatial::{bytes_of, invalid, unsupported};
-use depthwise_tensor::{ConvGeometry, Hw};
+use crate::spatial::{invalid, unsupported};
+use depthwise_tensor::Hw;
 use std::ops::Range;
 
 /// Rows between two layers.
@@ -11,8 +12,7 @@ use std::ops::Range;
 pub(super) struct Link {
     /// Byte of the chunk's scratch memory.
     offset: usize,
-    /// Elements of a row.
-    row_len: usize,
+    row_bytes: usize,
     /// Rows that there is room for.
     pub(super) rows: usize,
     /// Row `i` lies in slot `i % rows`, and stays for later bands. Otherwise the first row of the
@@ -22,29 +22,27 @@ pub(super) struct Link {
 
 impl Link {
     /// Where row `row` lies, if `first` is the first row of the band.
-    pub(super) fn row(&self, scratch: *mut u8, row: usize, first: usize) -> *mut f32 {
+    pub(super) fn row(&self, scratch: *mut u8, row: usize, first: usize) -> *mut u8 {
         let slot = if self.ring { row % self.rows } else { row - first };
         debug_assert!(slot < self.rows);
-        scratch.wrapping_add(self.offset).cast::<f32>().wrapping_add(slot * self.row_len)
+        scratch.wrapping_add(self.offset + slot * self.row_bytes)
     }
 }
 
 /// Extents of a chain.
 #[derive(Debug)]
 pub(super) struct Links {
+    layers: Vec<Layout>,
     /// Pictures.
     pub(super) pictures: usize,
     /// Rows and pixels of the input of the first layer, then of the output of each.
     pub(super) extents: Vec<Hw>,
-    /// Pixel stride of the input of the first layer.
-    pub(super) ld_in: usize,
-    /// Pixel stride of the output of the last layer.
-    pub(super) ld_out: usize,
+    /// Likewise, bytes of a row.
+    pub(super) row_bytes: Vec<usize>,
     /// What lies between the layers.
     pub(super) between: Vec<Link>,
-    /// Byte of the chunk's scratch memory that is layer `i`'s own.
-    pub(super) stage_scratch: Vec<usize>,
-    /// Bytes of scratch memory of one chunk.
+    /// Bytes of scratch memory of one chunk. Before what lies between, it has room for what each
+    /// layer needs while it runs.
     pub(super) chunk_bytes: usize,
     /// Rows of the last layer at a time.
     pub(super) band: usize,
@@ -59,30 +57,32 @@ const SKEW: usize = 1344;
 
 impl Links {
     pub(super) fn new(stages: &[Stage], band: usize) -> Result<Links, KernelError> {
-        check_kinds(stages)?;
-        let (pictures, extents) = extents(stages)?;
-        check_strides(stages)?;
+        let layers: Vec<Layout> = stages.iter().map(Stage::layout).collect();
+        check_kinds(&layers)?;
+        let (pictures, extents) = extents(&layers)?;
+        check_pixels(&layers)?;
+        let row_bytes = row_bytes(&layers, &extents)?;
         let last = stages.len() - 1;
         let mut links = Links {
             pictures,
-            ld_in: strides(&stages[0]).0,
-            ld_out: strides(&stages[last]).1,
+            row_bytes,
             between: Vec::with_capacity(last),
-            stage_scratch: vec![0; stages.len()],
             chunk_bytes: 0,
             band: band.clamp(1, extents[last + 1].h.max(1)),
-            unit: unit(&stages[last]),
+            unit: layers[last].least,
             extents,
+            layers,
         };
         // Whole tiles of the last depthwise layer, or it would compute rows twice.
-        let tile = stages.iter().rev().map(unit).find(|&unit| unit > 1).unwrap_or(1);
-        links.band = links.band.next_multiple_of(tile);
+        let tile = links.layers.iter().rev().map(|layer| layer.tile).find(|&tile| tile > 1);
+        links.band = links.band.next_multiple_of(tile.unwrap_or(1));
         // Rows that each layer computes at most at a time.
         let mut rows = vec![links.band; stages.len()];
         for i in (0..last).rev() {
-            rows[i] = most_input_rows(&stages[i + 1], rows[i + 1])
+            rows[i] = links.layers[i + 1]
+                .most_input_rows(rows[i + 1])
                 .min(links.extents[i + 1].h)
-                .max(unit(&stages[i]));
+                .max(links.layers[i].least);
         }
         links.place(stages, &rows)?;
         Ok(links)
@@ -91,24 +91,20 @@ impl Links {
     /// Lays out the scratch memory of a chunk for these numbers of rows.
     fn place(&mut self, stages: &[Stage], rows: &[usize]) -> Result<(), KernelError> {
         let too_large = || invalid(FAMILY, "scratch too large".into());
-        let mut end = 0usize;
-        for (i, stage) in stages.iter().enumerate() {
-            self.stage_scratch[i] = end;
-            let bytes = match stage {
-                Stage::Pointwise(_) => 0,
-                Stage::Depthwise(op) => op.band_scratch_bytes(rows[i]),
-                Stage::Stem(op) => op.line_scratch_bytes(),
-            };
-            end = end.checked_add(bytes.next_multiple_of(64)).ok_or_else(too_large)?;
-        }
-        for (i, stage) in stages[..stages.len() - 1].iter().enumerate() {
-            let row_len = self.extents[i + 1].w * strides(stage).1;
-            let bytes = bytes_of(FAMILY, rows[i], row_len)?;
-            let offset = end.next_multiple_of(PAGE) + (i + 1) * SKEW % PAGE;
+        let own = stages.iter().zip(rows).map(|(stage, &rows)| stage.scratch_bytes(rows));
+        let mut end = own.max().unwrap_or(0);
+        for (i, &rows) in rows[..stages.len() - 1].iter().enumerate() {
+            let offset = end.checked_next_multiple_of(PAGE).ok_or_else(too_large)?;
+            let offset = offset + (i + 1) * SKEW % PAGE;
+            let row_bytes = self.row_bytes[i + 1];
             // Rows that a window slides over are kept from band to band.
-            let ring = !matches!(stages[i + 1], Stage::Pointwise(_));
-            self.between.push(Link { offset, row_len, rows: rows[i], ring });
-            end = offset.checked_add(bytes).ok_or_else(too_large)?;
+            let ring = matches!(self.layers[i + 1].rows, Rows::Window(_));
+            self.between.push(Link { offset, row_bytes, rows, ring });
+            end = rows
+                .checked_mul(row_bytes)
+                .and_then(|bytes| bytes.checked_add(offset))
+                .filter(|&end| end <= isize::MAX as usize / 2)
+                .ok_or_else(too_large)?;
         }
         self.chunk_bytes = end.next_multiple_of(PAGE);
         Ok(())
@@ -123,128 +119,75 @@ impl Links {
     /// `done` of each ring are there already; updates `done`.
     pub(super) fn todo(
         &self,
-        stages: &[Stage],
         band: Range<usize>,
         done: &mut [usize; MAX_STAGES],
     ) -> [Range<usize>; MAX_STAGES] {
         let mut todo = [const { 0..0 }; MAX_STAGES];
         let mut need = band;
-        for i in (0..stages.len()).rev() {
+        for (i, layer) in self.layers.iter().enumerate().rev() {
             let ring = self.between.get(i).is_some_and(|link| link.ring);
             if ring {
                 debug_assert!(need.len() <= self.between[i].rows);
                 need.start = need.start.max(done[i]);
             }
             if need.start < need.end {
-                need = at_least(need, unit(&stages[i]));
+                need = at_least(need, layer.least);
                 done[i] = need.end;
             } else {
                 need = 0..0;
             }
             todo[i] = need.clone();
-            need = input_rows(&stages[i], need);
+            need = layer.input_rows(need);
         }
         todo
     }
 }
 
 /// The rows, more of them before (else after) where they are fewer than a layer can compute.
-fn at_least(rows: Range<usize>, unit: usize) -> Range<usize> {
-    let start = rows.start.min(rows.end.saturating_sub(unit));
-    start..rows.end.max(start + unit)
+fn at_least(rows: Range<usize>, least: usize) -> Range<usize> {
+    let start = rows.start.min(rows.end.saturating_sub(least));
+    start..rows.end.max(start + least)
 }
 
-/// Fewest rows that a layer computes.
-fn unit(stage: &Stage) -> usize {
-    match stage {
-        Stage::Depthwise(op) => op.band_unit(),
-        Stage::Pointwise(_) | Stage::Stem(_) => 1,
+/// Refuses numbers and orders of layers that no chain has.
+fn check_kinds(layers: &[Layout]) -> Result<(), KernelError> {
+    if !(2..=MAX_STAGES).contains(&layers.len()) {
+        return Err(unsupported(FAMILY, format!("a chain of {} layers", layers.len())));
     }
-}
-
-/// Input rows that these output rows see; the stem reads the arena, where all rows are.
-fn input_rows(stage: &Stage, rows: Range<usize>) -> Range<usize> {
-    let Stage::Depthwise(op) = stage else { return rows };
-    let g = &op.spec().geometry;
-    if rows.is_empty() {
-        return 0..0;
-    }
-    let start = (rows.start * g.stride.h).saturating_sub(g.pad.top);
-    let reach = (rows.end - 1) * g.stride.h + (g.kernel.h - 1) * g.dilation.h + 1;
-    let end = reach.saturating_sub(g.pad.top).min(g.input.h);
-    start.min(end)..end
-}
-
-/// Most input rows that `rows` output rows see.
-fn most_input_rows(stage: &Stage, rows: usize) -> usize {
-    let Stage::Depthwise(op) = stage else { return rows };
-    let g = &op.spec().geometry;
-    (rows - 1).saturating_mul(g.stride.h).saturating_add((g.kernel.h - 1) * g.dilation.h + 1)
-}
-
-/// Pixel strides of input and output.
-fn strides(stage: &Stage) -> (usize, usize) {
-    match stage {
-        Stage::Pointwise(op) => (op.layout().1.lda, op.layout().1.ldc),
-        Stage::Depthwise(op) => (op.spec().ld_in, op.spec().ld_out),
-        Stage::Stem(op) => (op.layout().1, op.layout().2),
-    }
-}
-
-fn geometry(stage: &Stage) -> Option<&ConvGeometry> {
-    match stage {
-        Stage::Pointwise(_) => None,
-        Stage::Depthwise(op) => Some(&op.spec().geometry),
-        Stage::Stem(op) => Some(op.layout().0),
-    }
-}
-
-/// Channels of input and output.
-fn channels(stage: &Stage) -> (usize, usize) {
-    match (stage, geometry(stage)) {
-        (_, Some(g)) => (g.input.c, g.output.c),
-        (Stage::Pointwise(op), None) => (op.layout().0.k(), op.layout().0.n()),
-        _ => (0, 0),
-    }
-}
-
-fn check_kinds(stages: &[Stage]) -> Result<(), KernelError> {
-    if !(2..=MAX_STAGES).contains(&stages.len()) {
-        return Err(unsupported(FAMILY, format!("a chain of {} layers", stages.len())));
-    }
-    if !stages.iter().any(|stage| matches!(stage, Stage::Depthwise(_))) {
+    if !layers.iter().any(|layer| matches!(layer.rows, Rows::Window(_))) {
         return Err(unsupported(FAMILY, "a chain without a depthwise layer".into()));
     }
-    for (i, stage) in stages.iter().enumerate() {
+    for (i, layer) in layers.iter().enumerate() {
         let refuse = |what: &str| Err(unsupported(FAMILY, format!("layer {i}, {what},")));
-        match stage {
-            Stage::Depthwise(op) => {
-                let g = &op.spec().geometry;
-                if g.output.c != g.input.c {
-                    return refuse("a depthwise one with a multiplier");
-                }
-                if matches!(stages.get(i + 1), Some(Stage::Depthwise(_))) {
-                    return refuse("a depthwise one before another");
-                }
+        match (&layer.rows, layers.get(i + 1).map(|next| &next.rows)) {
+            (Rows::Window(g), _) if g.output.c != g.input.c => {
+                return refuse("a depthwise one with a multiplier");
             }
-            Stage::Stem(_) if i > 0 => return refuse("a stem behind another layer"),
-            Stage::Pointwise(_) | Stage::Stem(_) => {}
+            (Rows::Window(_), Some(Rows::Window(_))) => {
+                return refuse("a depthwise one before another");
+            }
+            (Rows::OfPicture(_), _) if i > 0 => return refuse("a stem behind another layer"),
+            _ => {}
         }
     }
     Ok(())
 }
 
 /// Pictures, and the extents around each layer: a pointwise one has those of its neighbours.
-fn extents(stages: &[Stage]) -> Result<(usize, Vec<Hw>), KernelError> {
-    let mut spatial = stages.iter().filter_map(geometry);
+fn extents(layers: &[Layout]) -> Result<(usize, Vec<Hw>), KernelError> {
+    let mut spatial = layers.iter().filter_map(Layout::geometry);
     let first =
         spatial.next().ok_or_else(|| unsupported(FAMILY, "a chain without extents".into()))?;
     let mut extents = vec![first.input.hw()];
-    for stage in stages {
+    for layer in layers {
         let before = extents[extents.len() - 1];
-        extents.push(match (stage, geometry(stage)) {
-            (Stage::Pointwise(op), _) if op.layout().1.m == first.input.n * before.area() => before,
-            (_, Some(g)) if g.input.hw() == before && g.input.n == first.input.n => g.output.hw(),
+        extents.push(match &layer.rows {
+            Rows::Same { pixels } if *pixels == first.input.n * before.area() => before,
+            Rows::Window(g) | Rows::OfPicture(g)
+                if g.input.hw() == before && g.input.n == first.input.n =>
+            {
+                g.output.hw()
+            }
             _ => {
                 let reason = format!("a layer behind pictures of {before} that reads others");
                 return Err(invalid(FAMILY, reason));
@@ -254,17 +197,25 @@ fn extents(stages: &[Stage]) -> Result<(usize, Vec<Hw>), KernelError> {
     Ok((first.input.n, extents))
 }
 
-/// Refuses layers whose channels or strides differ from those of the layer before.
-fn check_strides(stages: &[Stage]) -> Result<(), KernelError> {
-    for pair in stages.windows(2) {
-        let (wrote, reads) = (channels(&pair[0]).1, channels(&pair[1]).0);
-        let (ld_out, ld_in) = (strides(&pair[0]).1, strides(&pair[1]).0);
-        if (wrote, ld_out) != (reads, ld_in) {
-            let reason = format!(
-                "{wrote} channels, {ld_out} apart, before a layer of {reads}, {ld_in} apart"
-            );
-            return Err(invalid(FAMILY, reason));
+/// Refuses layers that read other pixels than the layer before writes.
+fn check_pixels(layers: &[Layout]) -> Result<(), KernelError> {
+    for pair in layers.windows(2) {
+        let (wrote, reads) = (pair[0].output, pair[1].input);
+        if wrote != reads {
+            return Err(invalid(FAMILY, format!("{wrote}, before a layer of {reads}")));
         }
     }
     Ok(())
+}
+
+/// Bytes of a row of the input of the first layer, then of the output of each.
+fn row_bytes(layers: &[Layout], extents: &[Hw]) -> Result<Vec<usize>, KernelError> {
+    let pixels = layers.iter().take(1).map(|layer| layer.input);
+    let pixels = pixels.chain(layers.iter().map(|layer| layer.output));
+    let bytes = |(pixel, extent): (Pixels, &Hw)| {
+        let bytes = pixel.ld.checked_mul(pixel.dtype.size_bytes())?.checked_mul(extent.w)?;
+        (bytes <= isize::MAX as usize / 2).then_some(bytes)
+    };
+    let all: Option<Vec<usize>> = pixels.zip(extents).map(bytes).collect();
+    all.ok_or_else(|| invalid(FAMILY, "rows larger than memory".into()))
 }

@@ -12,7 +12,7 @@ macro_rules! bodies {
             $(#[$feature])*
             pub(super) unsafe fn tiles<const MR: usize, const NV: usize>(args: &TileArgs) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::tiles::<$level, MR, NV>($token, args) }
+                unsafe { generic::tiles::<$level, f32, MR, NV>($token, args) }
             }
 
             /// # Safety
@@ -28,7 +28,7 @@ macro_rules! bodies {
             $(#[$feature])*
             pub(super) unsafe fn row<const NV: usize>(args: &TileArgs) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::row::<$level, NV>($token, args) }
+                unsafe { generic::row::<$level, f32, NV>($token, args) }
             }
         }
     };
@@ -37,7 +37,7 @@ macro_rules! bodies {
 /// The passes over whole rows.
 macro_rules! row_ops {
     ($token:expr $(, $feature:meta)*) => {
-        static OPS: RowOps = RowOps { scale, mean, add_bias, activate };
+        pub(crate) static OPS: RowOps = RowOps { scale, mean, add_bias, activate };
 
         /// # Safety
         /// As [`generic::scale`].

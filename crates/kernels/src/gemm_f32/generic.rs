@@ -5,27 +5,30 @@
 )]
 
 use super::{IndirectArgs, RowsArgs, Tail, TileArgs};
-use crate::arch::SimdF32;
+use crate::arch::{Products, SimdF32};
 use depthwise_tensor::Activation;
 
 /// `MR x NV` vectors of sums.
 type Sums<S, const MR: usize, const NV: usize> = [[<S as pulp::Simd>::f32s; NV]; MR];
 
 /// `args.tiles` tiles of `MR` rows and `NV` vectors, one below the other:
-/// `c[r][j] = tail(init[r][j] + sum_p a[r][p] * b[p][j])`, `p` ascending.
+/// `c[r][j] = tail(init[r][j] + sum_p a[r][p] * b[p][j])`, `p` ascending, `E` being what is multiplied.
 ///
 /// # Safety
 /// As [`TileArgs`] says, with `MR` rows and `NV * S::F32_LANES` columns; the CPU has the level of
-/// the token.
+/// the token, and what [`Products`] of `E` need.
 #[inline(always)]
-pub(super) unsafe fn tiles<S: SimdF32, const MR: usize, const NV: usize>(simd: S, args: &TileArgs) {
+pub(crate) unsafe fn tiles<S: Products<E>, E: Copy, const MR: usize, const NV: usize>(
+    simd: S,
+    args: &TileArgs<E>,
+) {
     // Apart, so that the loop without a residual has no branch and no pointer for it.
     // SAFETY: as the caller promises.
     unsafe {
         if args.residual.is_null() {
-            column::<S, MR, NV, false>(simd, args);
+            column::<S, E, MR, NV, false>(simd, args);
         } else {
-            column::<S, MR, NV, true>(simd, args);
+            column::<S, E, MR, NV, true>(simd, args);
         }
     }
 }
@@ -35,9 +38,15 @@ pub(super) unsafe fn tiles<S: SimdF32, const MR: usize, const NV: usize>(simd: S
 /// # Safety
 /// As [`tiles`]; there is a residual where `RESIDUAL` says so.
 #[inline(always)]
-unsafe fn column<S: SimdF32, const MR: usize, const NV: usize, const RESIDUAL: bool>(
+unsafe fn column<
+    S: Products<E>,
+    E: Copy,
+    const MR: usize,
+    const NV: usize,
+    const RESIDUAL: bool,
+>(
     simd: S,
-    args: &TileArgs,
+    args: &TileArgs<E>,
 ) {
     let &TileArgs { k, lda, b, ldb, ldc, init_ld, residual_ld, .. } = args;
     let (mut a, mut init, mut c, mut residual) = (args.a, args.init, args.c, args.residual);
@@ -51,9 +60,9 @@ unsafe fn column<S: SimdF32, const MR: usize, const NV: usize, const RESIDUAL: b
         unsafe {
             let mut acc = start::<S, MR, NV>(simd, init, init_ld);
             if ahead == 0 {
-                acc = accumulate::<S, MR, NV, false>(simd, acc, &rows, k, (b, ldb), 0);
+                acc = accumulate::<S, E, MR, NV, false>(simd, acc, &rows, k, (b, ldb), 0);
             } else {
-                acc = accumulate::<S, MR, NV, true>(simd, acc, &rows, k, (b, ldb), ahead);
+                acc = accumulate::<S, E, MR, NV, true>(simd, acc, &rows, k, (b, ldb), ahead);
                 ahead = 0;
             }
             if RESIDUAL {
@@ -93,7 +102,7 @@ pub(super) unsafe fn indirect<S: SimdF32, const MR: usize, const NV: usize>(
                 for (r, row) in rows.iter_mut().enumerate() {
                     *row = (*starts.add(r)).add(offset);
                 }
-                acc = accumulate::<S, MR, NV, false>(simd, acc, &rows, run, (b, ldb), 0);
+                acc = accumulate::<S, f32, MR, NV, false>(simd, acc, &rows, run, (b, ldb), 0);
                 b = b.add(run * ldb);
             }
             finish(simd, acc, &args.tail, c, ldc);
@@ -109,9 +118,9 @@ pub(super) unsafe fn indirect<S: SimdF32, const MR: usize, const NV: usize>(
 ///
 /// # Safety
 /// As [`TileArgs`] says, with one tile of one row and `NV * S::F32_LANES` columns; the CPU has the
-/// level of the token.
+/// level of the token, and what [`Products`] of `E` need.
 #[inline(always)]
-pub(super) unsafe fn row<S: SimdF32, const NV: usize>(simd: S, args: &TileArgs) {
+pub(crate) unsafe fn row<S: Products<E>, E: Copy, const NV: usize>(simd: S, args: &TileArgs<E>) {
     debug_assert_eq!(args.tiles, 1);
     let &TileArgs { k, a, ldb, .. } = args;
     let mut b = args.b;
@@ -121,12 +130,12 @@ pub(super) unsafe fn row<S: SimdF32, const NV: usize>(simd: S, args: &TileArgs) 
         let mut odd = [[simd.splat_f32s(0.0); NV]];
         for p in 0..k / 2 {
             let pair = a.add(2 * p);
-            even = accumulate::<S, 1, NV, false>(simd, even, &[pair], 1, (b, ldb), 0);
+            even = accumulate::<S, E, 1, NV, false>(simd, even, &[pair], 1, (b, ldb), 0);
             let next = (b.add(ldb), ldb);
-            odd = accumulate::<S, 1, NV, false>(simd, odd, &[pair.add(1)], 1, next, 0);
+            odd = accumulate::<S, E, 1, NV, false>(simd, odd, &[pair.add(1)], 1, next, 0);
             b = b.add(2 * ldb);
         }
-        even = accumulate::<S, 1, NV, false>(simd, even, &[a.add(k & !1)], k & 1, (b, ldb), 0);
+        even = accumulate::<S, E, 1, NV, false>(simd, even, &[a.add(k & !1)], k & 1, (b, ldb), 0);
         for v in 0..NV {
             even[0][v] = simd.add_f32s(even[0][v], odd[0][v]);
         }
@@ -163,30 +172,38 @@ unsafe fn start<S: SimdF32, const MR: usize, const NV: usize>(
 /// # Safety
 /// - `k` elements of each row are valid for reads.
 /// - `NV * S::F32_LANES` elements from `b + p * ldb` on are valid for reads, `p < k`.
+/// - The CPU has what the products need.
 #[inline(always)]
-unsafe fn accumulate<S: SimdF32, const MR: usize, const NV: usize, const AHEAD: bool>(
+unsafe fn accumulate<
+    S: Products<E>,
+    E: Copy,
+    const MR: usize,
+    const NV: usize,
+    const AHEAD: bool,
+>(
     simd: S,
     mut acc: Sums<S, MR, NV>,
-    rows: &[*const f32; MR],
+    rows: &[*const E; MR],
     k: usize,
-    (b, ldb): (*const f32, usize),
+    (b, ldb): (*const E, usize),
     ahead: usize,
 ) -> Sums<S, MR, NV> {
     let mut b = b;
     for p in 0..k {
         if AHEAD {
-            simd.prefetch(b.wrapping_add(ahead));
+            simd.prefetch(b.wrapping_add(ahead).cast());
         }
-        let mut bv = [simd.splat_f32s(0.0); NV];
-        for v in 0..NV {
-            // SAFETY: as the caller promises.
-            bv[v] = unsafe { simd.load(b.add(v * S::F32_LANES)) };
-        }
-        for r in 0..MR {
-            // SAFETY: as the caller promises.
-            let x = simd.splat_f32s(unsafe { *rows[r].add(p) });
+        // SAFETY: as the caller promises.
+        unsafe {
+            let mut bv = [simd.zero_elements(); NV];
             for v in 0..NV {
-                acc[r][v] = simd.fma(x, bv[v], acc[r][v]);
+                bv[v] = simd.load_elements(b.add(v * S::F32_LANES));
+            }
+            for r in 0..MR {
+                let x = simd.splat_element(rows[r].add(p));
+                for v in 0..NV {
+                    acc[r][v] = simd.add_product(x, bv[v], acc[r][v]);
+                }
             }
         }
         b = b.wrapping_add(ldb);

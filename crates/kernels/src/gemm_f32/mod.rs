@@ -40,7 +40,7 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 mod bodies;
 mod gated;
-mod generic;
+pub(crate) mod generic;
 mod matmul;
 mod mean;
 #[cfg(target_arch = "aarch64")]
@@ -59,7 +59,7 @@ pub(crate) use generic::finish;
 pub use matmul::{MatMulF32, MatMulSpec};
 pub use mean::MeanGemmF32;
 pub use pack::PackedGemmF32;
-pub(crate) use pack::Panel;
+pub(crate) use pack::{Panel, avx512_widths};
 use split::{Split, chunks_for_macs};
 use std::fmt;
 use std::sync::Arc;
@@ -128,18 +128,9 @@ impl Kernel {
     /// # Safety
     /// As [`TileArgs`] says, for `rows` rows and [`Kernel::nr`] columns; the CPU has the kernel's
     /// level. `args.tiles` is not read.
-    pub(crate) unsafe fn run(&self, mut args: TileArgs, rows: usize) {
-        for (tiles, mr) in equal_tiles(rows, self.mr()) {
-            args.tiles = tiles;
-            // SAFETY: `tiles * mr` of the rows that the caller vouches for.
-            unsafe { self.tiles[mr - 1](&args) };
-            args.ahead = 0;
-            let done = tiles * mr;
-            args.a = args.a.wrapping_add(done * args.lda);
-            args.init = args.init.wrapping_add(done * args.init_ld);
-            args.residual = args.residual.wrapping_add(done * args.residual_ld);
-            args.c = args.c.wrapping_add(done * args.ldc);
-        }
+    pub(crate) unsafe fn run(&self, args: TileArgs, rows: usize) {
+        // SAFETY: as the caller promises.
+        unsafe { run_tiles(self.tiles, args, rows) };
     }
 
     /// As [`Kernel::run`], rows given by a table of pointers.
@@ -167,6 +158,30 @@ impl Kernel {
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
+    }
+}
+
+/// Computes `rows` rows of one panel, in tiles of equal height; entry `i` of `by_height` computes tiles
+/// of `i + 1` rows.
+///
+/// # Safety
+/// As [`TileArgs`] says, for `rows` rows and the columns of these functions; the CPU has what they need.
+/// `args.tiles` is not read.
+pub(crate) unsafe fn run_tiles<E: Copy>(
+    by_height: &[unsafe fn(&TileArgs<E>)],
+    mut args: TileArgs<E>,
+    rows: usize,
+) {
+    for (tiles, mr) in equal_tiles(rows, by_height.len()) {
+        args.tiles = tiles;
+        // SAFETY: `tiles * mr` of the rows that the caller vouches for.
+        unsafe { by_height[mr - 1](&args) };
+        args.ahead = 0;
+        let done = tiles * mr;
+        args.a = args.a.wrapping_add(done * args.lda);
+        args.init = args.init.wrapping_add(done * args.init_ld);
+        args.residual = args.residual.wrapping_add(done * args.residual_ld);
+        args.c = args.c.wrapping_add(done * args.ldc);
     }
 }
 
@@ -200,7 +215,8 @@ impl Tail {
     }
 }
 
-/// One panel of columns, and tiles below each other.
+/// One panel of columns, and tiles below each other. `a` and `b` are numbers, or whatever `E` an
+/// instruction multiplies at once ([`Products`](crate::arch::Products)).
 ///
 /// # Safety
 /// For those who call a tile with `rows` rows (its height times `tiles`) and `nr` columns:
@@ -210,12 +226,12 @@ impl Tail {
 /// - Likewise from `residual + r * residual_ld`, unless that is null; `residual` may be `c`.
 /// - `nr` elements from `c + r * ldc` on are valid for writes, and overlap `a` and `b` nowhere.
 #[derive(Clone, Copy)]
-pub(crate) struct TileArgs {
+pub(crate) struct TileArgs<E = f32> {
     pub tiles: usize,
     pub k: usize,
-    pub a: *const f32,
+    pub a: *const E,
     pub lda: usize,
-    pub b: *const f32,
+    pub b: *const E,
     pub ldb: usize,
     /// Elements from `b` to what the caches should have next, 0 for nothing. The first tile asks
     /// for as many rows there as it reads of `b`.
@@ -312,7 +328,7 @@ pub struct GemmF32 {
 
 /// Rows up to which the tiles of a panel take no longer than the next panel needs to come from L3:
 /// it is asked for during the first. On Zen 3 49 rows of 320 to 1280 columns gain 4 to 5%.
-const FEW_ROWS: usize = 128;
+pub(crate) const FEW_ROWS: usize = 128;
 
 /// Rows between two passes over what was just written: with 48 columns 12 KiB, which stay in L1.
 pub(crate) const BLOCK: usize = 64;

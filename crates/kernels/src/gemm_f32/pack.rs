@@ -240,7 +240,7 @@ pub(crate) fn widths(cpu: &Cpu, n: usize) -> Vec<&'static Kernel> {
 
 /// zmm panels of 48, the last two or three vectors as evenly as they go; a ymm panel at the end
 /// where half a zmm is left over: 40 = 16 + 24 instead of 48.
-fn avx512_widths(n: usize) -> Vec<usize> {
+pub(crate) fn avx512_widths(n: usize) -> Vec<usize> {
     let (zmm, tail) = match n % 16 {
         1..=8 if n <= 8 => (0, Some(8)),
         1..=8 => (n / 16 - 1, Some(24)),

@@ -7,94 +7,51 @@ macro_rules! bodies {
         mod $module {
             use super::*;
 
+            pub(super) type Token = $token;
+
             /// # Safety
             /// As [`generic::tiles`].
             $(#[$feature])*
-            pub(super) unsafe fn tiles<const MR: usize, const NV: usize, const WIDE: bool>(
+            pub(super) unsafe fn tiles<T: Terms<$token>, const MR: usize, const NV: usize>(
                 args: &TileArgs,
             ) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::tiles::<$token, MR, NV, WIDE>($token, args) }
+                unsafe { generic::tiles::<$token, T, MR, NV>($token, args) }
             }
 
             /// # Safety
-            /// As [`generic::gather_words`].
+            /// As [`generic::gather`].
             $(#[$feature])*
-            pub(super) unsafe fn gather(args: &GatherArgs<'_>) {
+            pub(super) unsafe fn gather<T: Terms<$token>>(args: &GatherArgs<'_>, quant: Quant8) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::gather_words($token, args) }
+                unsafe { generic::gather::<$token, T>($token, args, quant) }
             }
         }
     };
 }
 
-/// As [`bodies`], for rows of bytes.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! byte_bodies {
-    ($module:ident, $token:ident $(, $feature:meta)*) => {
-        mod $module {
-            use super::*;
-
-            pub(super) const FORM: Form =
-                Form::Bytes { signed: <$token as crate::arch::dot::SimdDot4>::SIGNED };
-
-            /// # Safety
-            /// As [`generic::byte_tiles`].
-            $(#[$feature])*
-            pub(super) unsafe fn tiles<const MR: usize, const NV: usize>(args: &TileArgs) {
-                // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::byte_tiles::<$token, MR, NV>($token, args) }
-            }
-
-            /// # Safety
-            /// As [`generic::gather_bytes`].
-            $(#[$feature])*
-            pub(super) unsafe fn gather(args: &GatherArgs<'_>) {
-                // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::gather_bytes($token, args) }
-            }
-        }
-    };
-}
-
-/// One entry of `KERNELS`: name, level, columns, module of [`bodies`] and its vectors per row, and
-/// the row counts `1, 2, ..` that it has a tile for.
+/// One entry of `KERNELS`: name, level, columns, module of [`bodies`] with its vectors per row, what
+/// tiles multiply (narrow weights, then wide ones where there are tiles for them), and the row counts
+/// `1, 2, ..` that it has a tile for.
 macro_rules! kernel {
     ($(#[$doc:meta])* $id:ident: $name:literal, $isa:expr, $extension:expr, $nr:literal,
-     $module:ident $nv:literal, rows $($mr:literal)*) => {
+     $module:ident $nv:literal, $narrow:ident $($wide:ident)?, rows $mr:tt) => {
         $(#[$doc])*
         pub(crate) static $id: Kernel = Kernel {
             name: $name,
             isa: $isa,
             extension: $extension,
             nr: $nr,
-            form: super::Form::Words,
-            narrow: &[$($module::tiles::<$mr, $nv, false>),*],
-            wide: &[$($module::tiles::<$mr, $nv, true>),*],
-            gather: $module::gather,
+            form: <generic::$narrow as Terms<$module::Token>>::FORM,
+            narrow: kernel!(@tiles $module $nv $narrow $mr),
+            wide: kernel!(@tiles $module $nv $($wide)? $mr),
+            gather: $module::gather::<generic::$narrow>,
         };
     };
-}
-
-/// As [`kernel`], of a module of [`byte_bodies`].
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! byte_kernel {
-    ($(#[$doc:meta])* $id:ident: $name:literal, $isa:expr, $extension:expr, $nr:literal,
-     $module:ident $nv:literal, rows $($mr:literal)*) => {
-        $(#[$doc])*
-        pub(crate) static $id: Kernel = Kernel {
-            name: $name,
-            isa: $isa,
-            extension: Some($extension),
-            nr: $nr,
-            form: $module::FORM,
-            narrow: &[$($module::tiles::<$mr, $nv>),*],
-            wide: &[],
-            gather: $module::gather,
-        };
+    (@tiles $module:ident $nv:literal [$($mr:literal)*]) => { &[] };
+    (@tiles $module:ident $nv:literal $terms:ident [$($mr:literal)*]) => {
+        &[$($module::tiles::<generic::$terms, $mr, $nv>),*]
     };
 }
 
 pub(super) use {bodies, kernel};
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) use {byte_bodies, byte_kernel};

@@ -4,87 +4,142 @@
     reason = "`r` and `v` name rows and vectors of all operands"
 )]
 
-use super::gather::{GatherArgs, Source};
-use super::{Finish, TileArgs};
+use super::{Finish, Form, TileArgs};
 use crate::arch::dot::{SimdDot, SimdDot4};
+use crate::gather::{self, Convert, GatherArgs};
 use crate::quant::Quant8;
-use depthwise_tensor::ConvGeometry;
-use std::ops::Range;
 
-/// `args.tiles` tiles of `MR` rows and `NV` vectors, one below the other; weights of 16 bits where
-/// `WIDE`, else of 8.
+/// What a tile multiplies.
+pub(super) trait Terms<S: SimdDot> {
+    /// Makes the elements of a row.
+    type Rows: Convert<From = u8>;
+    /// Steps of a quad: two of pairs of products, or one of all four.
+    const STEPS: usize;
+    /// Bytes of a weight.
+    const WEIGHT: usize;
+    /// The same, for those who make rows.
+    const FORM: Form;
+
+    /// How bytes of `a` become elements.
+    fn rows(simd: S, quant: Quant8) -> Self::Rows;
+
+    /// The weights of a step, a vector of columns.
+    ///
+    /// # Safety
+    /// - As many bytes from `b` on are valid for reads.
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs;
+
+    /// A step, added to sums.
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums;
+}
+
+/// Rows of 16 bits, weights of 8.
+pub(super) struct Words;
+/// Rows and weights of 16 bits.
+pub(super) struct WideWords;
+/// Rows and weights of 8 bits.
+pub(super) struct Bytes;
+
+impl<S: SimdDot> Terms<S> for Words {
+    type Rows = ToWords<S>;
+    const STEPS: usize = 2;
+    const WEIGHT: usize = 1;
+    const FORM: Form = Form::Words;
+
+    #[inline(always)]
+    fn rows(simd: S, quant: Quant8) -> ToWords<S> {
+        ToWords(simd, quant)
+    }
+
+    #[inline(always)]
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs {
+        // SAFETY: as the caller promises.
+        unsafe { simd.load_narrow(b.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot(sum, row, weights)
+    }
+}
+
+impl<S: SimdDot> Terms<S> for WideWords {
+    type Rows = ToWords<S>;
+    const STEPS: usize = 2;
+    const WEIGHT: usize = 2;
+    const FORM: Form = Form::Words;
+
+    #[inline(always)]
+    fn rows(simd: S, quant: Quant8) -> ToWords<S> {
+        ToWords(simd, quant)
+    }
+
+    #[inline(always)]
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs {
+        // SAFETY: as the caller promises.
+        unsafe { simd.load_pairs(b.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot(sum, row, weights)
+    }
+}
+
+impl<S: SimdDot4> Terms<S> for Bytes {
+    type Rows = ToBytes<S>;
+    const STEPS: usize = 1;
+    const WEIGHT: usize = 1;
+    const FORM: Form = Form::Bytes { signed: S::SIGNED };
+
+    #[inline(always)]
+    fn rows(simd: S, quant: Quant8) -> ToBytes<S> {
+        ToBytes(simd, quant)
+    }
+
+    #[inline(always)]
+    unsafe fn load(simd: S, b: *const u8) -> S::Pairs {
+        // SAFETY: as the caller promises; a pair of 16 bits is four bytes.
+        unsafe { simd.load_pairs(b.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, row: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot4(sum, row, weights)
+    }
+}
+
+/// `args.tiles` tiles of `MR` rows and `NV` vectors, one below the other.
 ///
 /// # Safety
 /// As [`TileArgs`] says, with `MR` rows and `NV * S::LANES` columns; the CPU has the level of the
 /// token.
 #[inline(always)]
-pub(super) unsafe fn tiles<S: SimdDot, const MR: usize, const NV: usize, const WIDE: bool>(
+pub(super) unsafe fn tiles<S: SimdDot, T: Terms<S>, const MR: usize, const NV: usize>(
     simd: S,
     args: &TileArgs,
 ) {
     let (mut a, mut c) = (args.a, args.c);
+    // A step takes 4 / STEPS weights of each column, and as many elements of a row: 32 bits.
+    let vector = 4 / T::STEPS * T::WEIGHT * S::LANES;
     for _ in 0..args.tiles {
         let rows = rows_of::<MR>(args, a);
         // SAFETY: the rows and columns of this tile, which the caller vouches for.
         unsafe {
             let mut acc = start::<S, MR, NV>(simd, args);
             let mut b = args.b;
-            // Two pairs a turn, so that the addresses of rows are computed half as often.
-            for quad in 0..args.quads {
-                for pair in 2 * quad..2 * quad + 2 {
-                    let mut bv = [simd.splat_pair(rows[0]); NV];
-                    for v in 0..NV {
-                        bv[v] = if WIDE {
-                            simd.load_pairs(b.cast::<i16>().add(2 * v * S::LANES))
-                        } else {
-                            simd.load_narrow(b.cast::<i8>().add(2 * v * S::LANES))
-                        };
-                    }
-                    for r in 0..MR {
-                        let x = simd.splat_pair(rows[r].add(2 * pair));
-                        for v in 0..NV {
-                            acc[r][v] = simd.dot(acc[r][v], x, bv[v]);
-                        }
-                    }
-                    b = b.add((2 * NV * S::LANES) << usize::from(WIDE));
-                }
-            }
-            finish(simd, &acc, args, c);
-        }
-        a = a.wrapping_add(MR * args.lda_bytes);
-        c = c.wrapping_add(MR * args.ldc_bytes);
-    }
-}
-
-/// As [`tiles`], from rows of bytes.
-///
-/// # Safety
-/// As [`tiles`].
-#[inline(always)]
-pub(super) unsafe fn byte_tiles<S: SimdDot4, const MR: usize, const NV: usize>(
-    simd: S,
-    args: &TileArgs,
-) {
-    let (mut a, mut c) = (args.a, args.c);
-    for _ in 0..args.tiles {
-        let rows = rows_of::<MR>(args, a);
-        // SAFETY: the rows and columns of this tile, which the caller vouches for.
-        unsafe {
-            let mut acc = start::<S, MR, NV>(simd, args);
-            // A pair of 16 bits is four bytes.
-            let mut b = args.b.cast::<i16>();
-            for quad in 0..args.quads {
-                let mut bv = [simd.load_pairs(b); NV];
+            for step in 0..T::STEPS * args.quads {
+                let mut bv = [T::load(simd, b); NV];
                 for v in 1..NV {
-                    bv[v] = simd.load_pairs(b.add(2 * v * S::LANES));
+                    bv[v] = T::load(simd, b.add(v * vector));
                 }
                 for r in 0..MR {
-                    let x = simd.splat_pair(rows[r].add(2 * quad));
+                    let x = simd.splat_pair(rows[r].add(2 * step));
                     for v in 0..NV {
-                        acc[r][v] = simd.dot4(acc[r][v], x, bv[v]);
+                        acc[r][v] = T::dot(simd, acc[r][v], x, bv[v]);
                     }
                 }
-                b = b.add(2 * NV * S::LANES);
+                b = b.add(NV * vector);
             }
             finish(simd, &acc, args, c);
         }
@@ -175,46 +230,60 @@ unsafe fn finish<S: SimdDot, const MR: usize, const NV: usize>(
     }
 }
 
-/// How bytes of `a` become elements of a block.
-trait Element<S>: Copy {
-    /// Any byte.
-    fn of(quant: Quant8, byte: u8) -> Self;
+/// Bytes of `a` as numbers of 16 bits above the zero point.
+#[derive(Clone, Copy)]
+pub(super) struct ToWords<S>(S, Quant8);
 
-    /// 16 bytes.
-    ///
-    /// # Safety
-    /// - 16 bytes from `from` on are valid for reads, 16 elements from `to` on for writes.
-    unsafe fn convert(simd: S, from: *const u8, to: *mut Self, quant: Quant8);
-}
+impl<S: SimdDot> Convert for ToWords<S> {
+    type From = u8;
+    type To = i16;
 
-impl<S: SimdDot> Element<S> for i16 {
     #[inline(always)]
-    fn of(quant: Quant8, byte: u8) -> i16 {
-        quant.centred(byte) as i16
+    fn zero(self) -> i16 {
+        0
     }
 
     #[inline(always)]
-    unsafe fn convert(simd: S, from: *const u8, to: *mut i16, quant: Quant8) {
+    fn one(self, byte: u8) -> i16 {
+        self.1.centred(byte) as i16
+    }
+
+    #[inline(always)]
+    unsafe fn sixteen(self, from: *const u8, to: *mut i16) {
         // SAFETY: as the caller promises.
-        unsafe { simd.widen(from, to, quant) };
+        unsafe { self.0.widen(from, to, self.1) };
     }
 }
 
-/// What makes bytes in memory those that the level's products take.
-#[inline(always)]
-const fn flip_of<S: SimdDot4>(quant: Quant8) -> u8 {
-    quant.flip() ^ if S::SIGNED { 0x80 } else { 0 }
+/// Bytes of `a` as the products of the level take them.
+#[derive(Clone, Copy)]
+pub(super) struct ToBytes<S>(S, Quant8);
+
+impl<S: SimdDot4> ToBytes<S> {
+    /// What makes bytes in memory those.
+    #[inline(always)]
+    fn flip(self) -> u8 {
+        self.1.flip() ^ if S::SIGNED { 0x80 } else { 0 }
+    }
 }
 
-impl<S: SimdDot4> Element<S> for u8 {
+impl<S: SimdDot4> Convert for ToBytes<S> {
+    type From = u8;
+    type To = u8;
+
     #[inline(always)]
-    fn of(quant: Quant8, byte: u8) -> u8 {
-        byte ^ flip_of::<S>(quant)
+    fn zero(self) -> u8 {
+        self.one(self.1.zero_byte())
     }
 
     #[inline(always)]
-    unsafe fn convert(_: S, from: *const u8, to: *mut u8, quant: Quant8) {
-        let flip = flip_of::<S>(quant);
+    fn one(self, byte: u8) -> u8 {
+        byte ^ self.flip()
+    }
+
+    #[inline(always)]
+    unsafe fn sixteen(self, from: *const u8, to: *mut u8) {
+        let flip = self.flip();
         // SAFETY: as the caller promises.
         unsafe {
             let bytes = from.cast::<[u8; 16]>().read_unaligned();
@@ -223,197 +292,16 @@ impl<S: SimdDot4> Element<S> for u8 {
     }
 }
 
-/// Rows of 16-bit numbers.
+/// Rows of the matrix, as elements of `T`.
 ///
 /// # Safety
 /// As [`GatherArgs`] says; the CPU has the level of the token.
 #[inline(always)]
-pub(super) unsafe fn gather_words<S: SimdDot>(simd: S, args: &GatherArgs<'_>) {
-    // SAFETY: as the caller promises.
-    unsafe { gather::<S, i16>(simd, args) };
-}
-
-/// Rows of bytes.
-///
-/// # Safety
-/// As [`GatherArgs`] says; the CPU has the level of the token.
-#[inline(always)]
-pub(super) unsafe fn gather_bytes<S: SimdDot4>(simd: S, args: &GatherArgs<'_>) {
-    // SAFETY: as the caller promises.
-    unsafe { gather::<S, u8>(simd, args) };
-}
-
-/// Rows of the matrix.
-///
-/// # Safety
-/// As [`GatherArgs`] says.
-#[inline(always)]
-unsafe fn gather<S: SimdDot, E: Element<S>>(simd: S, args: &GatherArgs<'_>) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        match args.source {
-            Source::Rows { lda, .. } => {
-                let channels = args.channels.len();
-                for (i, row) in args.rows.clone().enumerate() {
-                    let from = args.from.wrapping_add(row * lda + args.channels.start);
-                    let to = args.to.cast::<E>().wrapping_add(i * args.ld);
-                    convert_run(simd, from, to, channels, args.end, args.quant);
-                    fill(to.add(channels), 3, E::of(args.quant, args.quant.zero_byte()));
-                }
-            }
-            Source::Window { geometry, ld } => windows::<S, E>(simd, args, geometry, *ld),
-        }
-    }
-}
-
-/// `count` times `element`.
-///
-/// # Safety
-/// - The elements are valid for writes.
-#[inline(always)]
-unsafe fn fill<E: Copy>(to: *mut E, count: usize, element: E) {
-    for i in 0..count {
-        // SAFETY: as the caller promises.
-        unsafe { *to.add(i) = element };
-    }
-}
-
-/// The windows of output pixels, 0 in the padding.
-///
-/// # Safety
-/// As [`gather`].
-#[inline(always)]
-unsafe fn windows<S: SimdDot, E: Element<S>>(
+pub(super) unsafe fn gather<S: SimdDot, T: Terms<S>>(
     simd: S,
     args: &GatherArgs<'_>,
-    g: &ConvGeometry,
-    ld: usize,
-) {
-    let mut at = args.rows.start;
-    while at < args.rows.end {
-        let (row, first) = (at / g.output.w, at % g.output.w);
-        let columns = first..g.output.w.min(first + args.rows.end - at);
-        let to = args.to.cast::<E>().wrapping_add((at - args.rows.start) * args.ld);
-        at += columns.len();
-        // SAFETY: these outputs are rows `at ..` of the source.
-        unsafe { windows_of_row(simd, args, (g, ld), row, columns, to) };
-    }
-}
-
-/// The windows of some output columns of row `row`, counted over all pictures: one row of taps of all
-/// of them, then the next. What is written behind a run is written again.
-///
-/// # Safety
-/// As [`gather`], for these outputs.
-#[inline(always)]
-unsafe fn windows_of_row<S: SimdDot, E: Element<S>>(
-    simd: S,
-    args: &GatherArgs<'_>,
-    (g, ld): (&ConvGeometry, usize),
-    row: usize,
-    columns: Range<usize>,
-    to: *mut E,
-) {
-    let zero = E::of(args.quant, args.quant.zero_byte());
-    let line = g.kernel.w * args.channels.len();
-    let (n, oh) = (row / g.output.h, row % g.output.h);
-    let rows = g.rows();
-    let (top, bottom) = rows.taps(oh);
-    for kh in 0..g.kernel.h {
-        let to = to.wrapping_add(kh * line);
-        // SAFETY: taps of rows `top .. bottom` lie in the picture; each line has room for its taps.
-        unsafe {
-            if kh < top || kh >= bottom {
-                for i in 0..columns.len() {
-                    fill(to.add(i * args.ld), line, zero);
-                }
-                continue;
-            }
-            let ih = n * g.input.h + rows.position(oh, kh);
-            let picture = args.from.wrapping_add(ih * g.input.w * ld + args.channels.start);
-            line_of_taps(simd, args, (g, ld), picture, columns.clone(), to);
-        }
-    }
-    for i in 0..columns.len() {
-        // SAFETY: a row has room for that much more.
-        unsafe { fill(to.add(i * args.ld + g.kernel.h * line), 3, zero) };
-    }
-}
-
-/// The taps of some output columns in an input row.
-///
-/// # Safety
-/// As [`gather`], for these outputs.
-#[inline(always)]
-unsafe fn line_of_taps<S: SimdDot, E: Element<S>>(
-    simd: S,
-    args: &GatherArgs<'_>,
-    (g, ld): (&ConvGeometry, usize),
-    picture: *const u8,
-    columns: Range<usize>,
-    to: *mut E,
-) {
-    let channels = args.channels.len();
-    // Outputs whose taps all lie in the picture.
-    let reach = (g.kernel.w - 1) * g.dilation.w + 1;
-    let end = (g.input.w + g.pad.left).checked_sub(reach).map_or(0, |last| last / g.stride.w + 1);
-    let whole = g.pad.left.div_ceil(g.stride.w)..end;
-    // Neighbouring taps are one run where pixels are dense.
-    let joined = g.dilation.w == 1 && ld == channels;
-    let (runs, run) = if joined { (1, g.kernel.w * channels) } else { (g.kernel.w, channels) };
-    for (i, ow) in columns.enumerate() {
-        let to = to.wrapping_add(i * args.ld);
-        // SAFETY: the taps that are read lie in the row.
-        unsafe {
-            if whole.contains(&ow) {
-                let from = picture.add((ow * g.stride.w - g.pad.left) * ld);
-                for k in 0..runs {
-                    let from = from.wrapping_add(k * g.dilation.w * ld);
-                    convert_run(simd, from, to.add(k * run), run, args.end, args.quant);
-                }
-                continue;
-            }
-            let (left, right) = g.cols().taps(ow);
-            let zero = E::of(args.quant, args.quant.zero_byte());
-            fill(to, left * channels, zero);
-            for kw in left..right {
-                let from = picture.add(g.cols().position(ow, kw) * ld);
-                convert_run(simd, from, to.add(kw * channels), channels, args.end, args.quant);
-            }
-            fill(to.add(right * channels), (g.kernel.w - right) * channels, zero);
-        }
-    }
-}
-
-/// `len` bytes, converted. Writes up to 15 elements more.
-///
-/// # Safety
-/// - `len` bytes from `from` on are valid for reads, and so are all up to `end`.
-/// - `len + 15` elements from `to` on are valid for writes.
-#[inline(always)]
-unsafe fn convert_run<S: Copy, E: Element<S>>(
-    simd: S,
-    from: *const u8,
-    to: *mut E,
-    len: usize,
-    end: *const u8,
     quant: Quant8,
 ) {
-    let readable = end as usize - from as usize;
-    // SAFETY: whole vectors end before `end`, the rest is read byte by byte.
-    unsafe {
-        if len <= 16 && readable >= 16 {
-            E::convert(simd, from, to, quant);
-            return;
-        }
-        let mut i = 0;
-        while i < len && i + 16 <= readable {
-            E::convert(simd, from.add(i), to.add(i), quant);
-            i += 16;
-        }
-        while i < len {
-            *to.add(i) = E::of(quant, *from.add(i));
-            i += 1;
-        }
-    }
+    // SAFETY: as the caller promises.
+    unsafe { gather::gather(T::rows(simd, quant), args) };
 }

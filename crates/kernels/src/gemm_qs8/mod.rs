@@ -31,7 +31,6 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 mod bodies;
-mod gather;
 mod generic;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
@@ -41,14 +40,13 @@ pub(crate) mod scalar;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use crate::gather::{GatherArgs, Source};
 use crate::isa::{Extension, Isa};
-use crate::operator::{Io, KernelError, KernelInfo, Operator};
+use crate::operator::{KernelError, KernelInfo};
 use crate::quant::{Output, Quant8, Tail8};
-use gather::GatherArgs;
-pub(crate) use gather::Source;
 pub use pack::PackedGemmQs8;
 pub(crate) use pack::{PackedPanels, Shape as PanelShape, columns_of, widths as panel_widths};
-pub(crate) use product::Product;
+pub(crate) use product::{Operands, Product, product_operator};
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,7 +65,7 @@ pub struct Kernel {
     /// Likewise, of 16 bits; none where rows are bytes.
     wide: &'static [unsafe fn(&TileArgs)],
     /// Brings rows of `a` into the form.
-    gather: unsafe fn(&GatherArgs<'_>),
+    gather: unsafe fn(&GatherArgs<'_>, Quant8),
 }
 
 /// What a kernel makes of the rows of `a`.
@@ -273,38 +271,4 @@ impl GemmQs8 {
     }
 }
 
-// SAFETY: as `Product` says of its methods.
-unsafe impl Operator for GemmQs8 {
-    fn kernel(&self) -> &'static str {
-        self.0.kernel_name()
-    }
-
-    fn input_bytes(&self) -> &[usize] {
-        self.0.input_bytes()
-    }
-
-    fn output_bytes(&self) -> &[usize] {
-        self.0.output_bytes()
-    }
-
-    fn scratch_bytes(&self) -> usize {
-        self.0.scratch_bytes()
-    }
-
-    fn chunks(&self) -> usize {
-        self.0.chunks()
-    }
-
-    fn macs(&self) -> u64 {
-        self.0.macs()
-    }
-
-    fn packed_bytes(&self) -> usize {
-        self.0.packed_bytes()
-    }
-
-    unsafe fn run_chunk(&self, io: &Io<'_>, chunk: usize) {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.run_chunk(io, chunk) };
-    }
-}
+product_operator!(GemmQs8);

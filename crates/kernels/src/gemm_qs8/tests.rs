@@ -1,6 +1,6 @@
 use super::*;
 use crate::isa::Cpu;
-use crate::operator::run;
+use crate::operator::{Operator, run};
 use crate::par::Par;
 use crate::quant::{Out8, QWeights, Weights8};
 use depthwise_tensor::padded_ld;

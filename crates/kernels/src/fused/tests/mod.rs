@@ -1,11 +1,15 @@
+mod qs8;
+
 use super::*;
 use crate::conv2d::{ConvSpec, PackedConvF32};
-use crate::dwconv_f32::{DwSpec, PackedDwF32};
-use crate::gemm_f32::{GemmSpec, PackedGemmF32};
+use crate::dwconv_f32::{DwConvF32, DwSpec, PackedDwF32};
+use crate::gemm_f32::{GemmF32, GemmSpec, PackedGemmF32};
 use crate::isa::Cpu;
+use crate::stem::StemF32;
 use crate::{Par, run_f32};
 use depthwise_tensor::{Activation, ConvGeometry, Hw, Nhwc, Pad2d, padded_ld};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 /// Numbers in -1 .. 1 that repeat late.
 fn noise(seed: usize, i: usize) -> f32 {
@@ -103,7 +107,7 @@ impl Chain {
             let mut y = vec![f32::NAN; op.output_bytes()[0] / 4];
             let inputs: &[&[f32]] =
                 if op.input_bytes().len() == 2 { &[&x, residual] } else { &[&x] };
-            run_f32(op, inputs, &mut [&mut y], &par).unwrap();
+            run_f32(&*op, inputs, &mut [&mut y], &par).unwrap();
             x = y;
         }
         x
@@ -119,7 +123,7 @@ impl Chain {
         let want = meaningful(&self.unfused(&x, &residual), out);
         for &band in bands {
             for threads in [1, 2, 3] {
-                let op = FusedF32::new(self.stages.clone(), band, threads).unwrap();
+                let op = Fused::new(self.stages.clone(), band, threads).unwrap();
                 let mut y = vec![f32::NAN; out.pixels() * ld];
                 let inputs: &[&[f32]] =
                     if op.input_bytes().len() == 2 { &[&x, &residual] } else { &[&x] };
@@ -190,7 +194,7 @@ fn other_chains_equal_their_layers_bit_for_bit() {
 fn chains_that_do_not_fit_together_are_refused() {
     let cpu = Cpu::detect();
     let start = || Chain::new(cpu, picture(1, 8, 8, 16));
-    let build = |stages: Vec<Stage>| FusedF32::new(stages, 4, 1).unwrap_err().to_string();
+    let build = |stages: Vec<Stage>| Fused::new(stages, 4, 1).unwrap_err().to_string();
     let pointwise = start().pointwise(16, Activation::Identity, false).stages;
     let depthwise = start().depthwise(3, 1, Activation::Identity).stages;
     let wide = Chain::new(cpu, picture(1, 8, 8, 48)).depthwise(3, 1, Activation::Identity).stages;
@@ -202,6 +206,8 @@ fn chains_that_do_not_fit_together_are_refused() {
     assert!(build(chain(&[&pointwise, &pointwise])).contains("without a depthwise"));
     assert!(build(chain(&[&depthwise, &depthwise])).contains("before another"));
     assert!(build(chain(&[&pointwise, &wide])).contains("16 channels"));
+    let bytes = qs8::Chain::new(cpu, picture(1, 8, 8, 16)).depthwise(3, (1, 1)).stages;
+    assert!(build(chain(&[&pointwise, &bytes])).contains("of f32"));
     assert!(build(chain(&[&pointwise, &large])).contains("reads others"));
     assert!(build(chain(&[&added, &depthwise])).contains("a residual of layer 0"));
     assert!(
