@@ -3,8 +3,8 @@
 use crate::conv2d_qs8::ConvQs8;
 use crate::dwconv_f32::DwConvF32;
 use crate::dwconv_qs8::DwConvQs8;
-use crate::gemm_f32::GemmF32;
 use crate::gather::Source;
+use crate::gemm_f32::GemmF32;
 use crate::gemm_qs8::{GemmQs8, Product};
 use crate::operator::Operator;
 use crate::stem::StemF32;

@@ -329,6 +329,7 @@ impl StemF32 {
     /// # Safety
     /// - `table` is valid for writes of a pointer per kernel row, `copies` of a line per kernel row.
     /// - The first input of [`Operator::input_bytes`] is valid for reads from `x` on.
+    #[inline(always)]
     unsafe fn fill(
         &self,
         x: *const f32,
