@@ -37,7 +37,7 @@ impl Builder<'_> {
     pub(crate) fn is_absorbed(&self) -> bool {
         let Some(id) = self.node else { return false };
         match self.graph.node(id).op {
-            Op::Binary(_) | Op::Cast(_) => self.graph.node_ids().any(|conv| {
+            Op::Binary(_) | Op::Cast(_) => self.convolution_behind(id).is_some_and(|conv| {
                 self.chain_before(conv).is_some_and(|chain| chain.nodes.contains(&id))
                     || self.gate_of(conv).is_some_and(|gate| gate.node == id)
             }),
@@ -63,11 +63,10 @@ impl Builder<'_> {
         }
         let y = self.graph.node(self.node?).outputs[0];
         let [_, h, w, _] = *self.shape(y).dims() else { return None };
-        if self.uses[y.index()] != 1 || h * w < 2 || self.ty(y).dtype != DType::F32 {
+        if h * w < 2 || self.ty(y).dtype != DType::F32 {
             return None;
         }
-        let reads = |id: &NodeId| self.graph.node(*id).inputs.first() == Some(&Some(y));
-        let reader = self.graph.node_ids().find(reads)?;
+        let reader = self.only_reader(y)?;
         let is_mean = match &self.graph.node(reader).op {
             Op::Reduce(reduce) => {
                 let mut axes: Vec<i64> =
@@ -110,6 +109,28 @@ impl Builder<'_> {
     /// The only output of a node.
     pub(crate) fn output_of(&self, id: NodeId) -> ValueId {
         self.graph.node(id).outputs[0]
+    }
+
+    /// The convolution behind sums and products that nothing else reads.
+    fn convolution_behind(&self, id: NodeId) -> Option<NodeId> {
+        let mut at = id;
+        loop {
+            at = self.only_reader(self.output_of(at))?;
+            match self.graph.node(at).op {
+                Op::Conv2d(_) => return Some(at),
+                Op::Binary(_) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// The node that alone reads a value, once.
+    fn only_reader(&self, id: ValueId) -> Option<NodeId> {
+        if self.uses[id.index()] != 1 {
+            return None;
+        }
+        let reads = |node: &NodeId| self.graph.node(*node).inputs.contains(&Some(id));
+        self.graph.node_ids().find(reads)
     }
 
     /// Weights and bias that do not come with the run.
