@@ -6,7 +6,6 @@ use crate::gemm_f32::avx512_widths;
 use crate::isa::{Cpu, Extension, Isa};
 use crate::operator::KernelError;
 use crate::spatial::{invalid, unsupported};
-use depthwise_tensor::buf::AllocError;
 use depthwise_tensor::{AlignedBuf, Slab};
 
 /// Consecutive columns that one kernel computes.
@@ -130,15 +129,6 @@ impl PackedGemmBf16 {
             }
         }
         Ok(PackedGemmBf16 { k, n, panels, width, data })
-    }
-
-    /// Moves the weights into `memory`, to lie beside those of other layers.
-    ///
-    /// # Errors
-    /// [`AllocError`] where there is no memory.
-    pub fn move_into(&mut self, memory: &mut Slab) -> Result<(), AllocError> {
-        self.data = memory.copy_of(self.data.bytes())?;
-        Ok(())
     }
 
     /// Depth: elements of a row of `a`.
