@@ -3,6 +3,7 @@
 use crate::case::{CaseError, values};
 use crate::families::{geometry_of_pool, linear};
 use crate::shapes::{Kind, Layer};
+use depthwise_kernels::Operator;
 use depthwise_kernels::conv2d_qs8::{ConvQSpec, ConvQs8, PackedConvQs8};
 use depthwise_kernels::dwconv_qs8::{self, DwConvQs8, DwQSpec, PackedDwQs8};
 use depthwise_kernels::eltwise_qs8::{self, BinaryQ, BinaryQs8};
@@ -10,7 +11,6 @@ use depthwise_kernels::gemm_qs8::{self, GemmQSpec, GemmQs8, PackedGemmQs8};
 use depthwise_kernels::pool_qs8::{self, PoolQs8, Rescale, ResizeQs8};
 use depthwise_kernels::quant::{Out8, Output, QWeights, Quant8, Weights8};
 use depthwise_kernels::resize::ResizeSpec;
-use depthwise_kernels::{Cpu, Operator};
 use depthwise_tensor::{Nhwc, Rows, padded_ld};
 use std::sync::Arc;
 
@@ -59,7 +59,8 @@ pub(crate) fn depthwise(index: usize, l: &Layer, threads: usize) -> Built {
     let (kernel, geometry) = (dwconv_qs8::KERNELS[index], l.geometry());
     let weights = weights(geometry.kernel.area() * l.oc);
     let taps = geometry.kernel;
-    let packed = PackedDwQs8::pack(&Cpu::detect(), taps, l.ic, l.oc / l.ic, &symmetric(&weights))?;
+    let weights = symmetric(&weights);
+    let packed = PackedDwQs8::with_kernel(kernel, taps, l.ic, l.oc / l.ic, &weights)?;
     let spec = DwQSpec {
         geometry,
         ld_in: padded_ld(l.ic),
@@ -68,7 +69,7 @@ pub(crate) fn depthwise(index: usize, l: &Layer, threads: usize) -> Built {
         output: OUTPUT,
     };
     let m = multipliers(taps.area(), l.oc);
-    Ok(Some(Arc::new(DwConvQs8::with_kernel(kernel, Arc::new(packed), &m, spec, threads)?)))
+    Ok(Some(Arc::new(DwConvQs8::new(Arc::new(packed), &m, spec, threads)?)))
 }
 
 pub(crate) fn convolution(index: usize, l: &Layer, threads: usize) -> Built {

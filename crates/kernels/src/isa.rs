@@ -85,6 +85,8 @@ pub enum Extension {
     Avx512Bf16,
     /// Armv8.2 dot product.
     DotProd,
+    /// Armv8.6 int8 matrix product, on a CPU that has the dot product too.
+    I8mm,
 }
 
 /// The CPU as kernels see it: a level, extensions. Asked once, then carried as a value.
@@ -148,6 +150,7 @@ impl Cpu {
             Extension::Avx512Vnni => self.ext.avx512_vnni,
             Extension::Avx512Bf16 => self.ext.avx512_bf16,
             Extension::DotProd => self.ext.dotprod,
+            Extension::I8mm => self.ext.i8mm,
         }
     }
 

@@ -1,25 +1,75 @@
 //! Bodies for any vector width.
 #![expect(clippy::needless_range_loop, reason = "`th` and `tw` name outputs of all operands")]
 
-use super::{FillTask, RowTask};
-use crate::arch::dot::SimdDot;
+use super::{FillTask, PIXEL, RowTask};
+use crate::arch::dot::{SimdDot, SimdDot4};
+use crate::gemm_qs8::Form;
+use crate::quant::Quant8;
 use crate::spatial::BLOCK;
 
-/// `i16` of a pixel of a ring row.
-const PIXEL: usize = 2 * BLOCK;
+/// What a tile multiplies: the rows of a group, by as many weights.
+pub(super) trait Terms<S: SimdDot> {
+    /// How rows lie in the ring.
+    const FORM: Form;
+
+    /// Products of all rows of a group, added to sums.
+    fn dot(simd: S, sum: S::Sums, rows: S::Pairs, weights: S::Pairs) -> S::Sums;
+
+    /// A pixel of rows, 16 channels.
+    ///
+    /// # Safety
+    /// - 16 bytes from each of `rows` on are valid for reads, [`PIXEL`] bytes from `to` on for
+    ///   writes.
+    unsafe fn fill(simd: S, rows: [*const u8; 4], to: *mut u8, quant: Quant8);
+}
+
+/// Two rows of 16 bits.
+pub(super) struct Words;
+/// Four rows of 8 bits.
+pub(super) struct Bytes;
+
+impl<S: SimdDot> Terms<S> for Words {
+    const FORM: Form = Form::Words;
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, rows: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot(sum, rows, weights)
+    }
+
+    #[inline(always)]
+    unsafe fn fill(simd: S, [a, b, ..]: [*const u8; 4], to: *mut u8, quant: Quant8) {
+        // SAFETY: as the caller promises; the ring lies on lines.
+        unsafe { simd.widen_pairs(a, b, to.cast(), quant) };
+    }
+}
+
+impl<S: SimdDot4> Terms<S> for Bytes {
+    const FORM: Form = Form::Bytes { signed: S::SIGNED };
+
+    #[inline(always)]
+    fn dot(simd: S, sum: S::Sums, rows: S::Pairs, weights: S::Pairs) -> S::Sums {
+        simd.dot4(sum, rows, weights)
+    }
+
+    #[inline(always)]
+    unsafe fn fill(simd: S, rows: [*const u8; 4], to: *mut u8, quant: Quant8) {
+        // SAFETY: as the caller promises.
+        unsafe { simd.interleave(rows, to, <Bytes as Terms<S>>::FORM.flip(&quant)) };
+    }
+}
 
 /// `TH` output rows.
 ///
 /// # Safety
 /// As [`RowTask`] says; the CPU has the level of the token.
 #[inline(always)]
-pub(super) unsafe fn rows<S: SimdDot, const TH: usize>(simd: S, task: &RowTask) {
+pub(super) unsafe fn rows<S: SimdDot, T: Terms<S>, const TH: usize>(simd: S, task: &RowTask) {
     // SAFETY: as the caller promises.
     unsafe {
         match task.kw {
-            3 => columns::<S, TH, 3>(simd, task),
-            5 => columns::<S, TH, 5>(simd, task),
-            _ => columns::<S, TH, 0>(simd, task),
+            3 => columns::<S, T, TH, 3>(simd, task),
+            5 => columns::<S, T, TH, 5>(simd, task),
+            _ => columns::<S, T, TH, 0>(simd, task),
         }
     }
 }
@@ -29,13 +79,16 @@ pub(super) unsafe fn rows<S: SimdDot, const TH: usize>(simd: S, task: &RowTask) 
 /// # Safety
 /// As [`rows`].
 #[inline(always)]
-unsafe fn columns<S: SimdDot, const TH: usize, const KW: usize>(simd: S, task: &RowTask) {
+unsafe fn columns<S: SimdDot, T: Terms<S>, const TH: usize, const KW: usize>(
+    simd: S,
+    task: &RowTask,
+) {
     // SAFETY: the columns of every tile lie in the task, and vectors in a block.
     unsafe {
         if task.ow < 4 {
             for ow in 0..task.ow {
                 for lane in (0..BLOCK).step_by(S::LANES) {
-                    tile::<S, TH, 1, 0>(simd, task, ow, lane);
+                    tile::<S, T, TH, 1, 0>(simd, task, ow, lane);
                 }
             }
             return;
@@ -44,19 +97,19 @@ unsafe fn columns<S: SimdDot, const TH: usize, const KW: usize>(simd: S, task: &
             // The last tile overlaps the one before.
             let ow = first.min(task.ow - 4);
             for lane in (0..BLOCK).step_by(S::LANES) {
-                tile::<S, TH, 4, KW>(simd, task, ow, lane);
+                tile::<S, T, TH, 4, KW>(simd, task, ow, lane);
             }
         }
     }
 }
 
 /// `TW` outputs of `TH` rows, a vector of channels: the sums stay in registers, a weight meets all
-/// columns, pairs of input come from L1.
+/// columns, groups of input come from L1.
 ///
 /// # Safety
 /// - As [`RowTask`] says; `KW` is 0 or `task.kw`, `ow + TW <= task.ow` and `lane + S::LANES <= BLOCK`.
 #[inline(always)]
-unsafe fn tile<S: SimdDot, const TH: usize, const TW: usize, const KW: usize>(
+unsafe fn tile<S: SimdDot, T: Terms<S>, const TH: usize, const TW: usize, const KW: usize>(
     simd: S,
     task: &RowTask,
     ow: usize,
@@ -64,18 +117,18 @@ unsafe fn tile<S: SimdDot, const TH: usize, const TW: usize, const KW: usize>(
 ) {
     // SAFETY: taps, columns and lanes of the task.
     unsafe {
-        let mut acc = [[simd.load_sums(task.weights.add(lane)); TW]; TH];
-        // Bias and weights are 16 lanes wide.
-        let mut weights = task.weights.add(BLOCK).cast::<i16>().add(2 * lane);
+        let mut acc = [[simd.load_sums(task.bias.add(lane)); TW]; TH];
+        // The rows of a group, and their weights, take 4 bytes of a channel.
+        let mut weights = task.weights.add(4 * lane);
         for p in 0..task.count {
-            let mut x = (*task.pairs.add(p)).add(ow * task.step + 2 * lane);
+            let mut x = (*task.groups.add(p)).add(ow * task.step + 4 * lane);
             for _ in 0..if KW > 0 { KW } else { task.kw } {
                 let w: [S::Pairs; TH] =
-                    std::array::from_fn(|th| simd.load_pairs(weights.add(th * PIXEL)));
+                    std::array::from_fn(|th| simd.load_pairs(weights.add(th * PIXEL).cast()));
                 for tw in 0..TW {
-                    let pair = simd.load_pairs(x.add(tw * task.step));
+                    let group = simd.load_pairs(x.add(tw * task.step).cast());
                     for th in 0..TH {
-                        acc[th][tw] = simd.dot(acc[th][tw], pair, w[th]);
+                        acc[th][tw] = T::dot(simd, acc[th][tw], group, w[th]);
                     }
                 }
                 x = x.wrapping_add(task.tap);
@@ -100,28 +153,37 @@ unsafe fn tile<S: SimdDot, const TH: usize, const TW: usize, const KW: usize>(
     }
 }
 
-/// A pair of rows.
+/// A group of rows.
 ///
 /// # Safety
 /// As [`FillTask`] says; the CPU has the level of the token.
 #[inline(always)]
-pub(super) unsafe fn fill<S: SimdDot>(simd: S, task: &FillTask) {
+pub(super) unsafe fn fill<S: SimdDot, T: Terms<S>>(simd: S, task: &FillTask) {
     let inside = task.to.wrapping_add(task.left * PIXEL);
-    let [a, b] = task.rows;
+    let padding = match T::FORM {
+        Form::Words => 0,
+        Form::Bytes { .. } => task.quant.zero_byte() ^ T::FORM.flip(&task.quant),
+    };
     // SAFETY: as the caller promises.
     unsafe {
-        task.to.write_bytes(0, task.left * PIXEL);
+        task.to.write_bytes(padding, task.left * PIXEL);
         for j in 0..task.inside {
-            let (a, b) = (a.wrapping_add(j * task.steps[0]), b.wrapping_add(j * task.steps[1]));
+            let mut rows = task.rows;
+            for i in 0..T::FORM.in_32_bits() {
+                rows[i] = rows[i].wrapping_add(j * task.steps[i]);
+            }
             let to = inside.wrapping_add(j * PIXEL);
             if task.multiplier == 1 {
-                simd.widen_pairs(a, b, to, task.quant);
+                T::fill(simd, rows, to, task.quant);
             } else {
-                let (a, b) = (repeated(task, a, 0), repeated(task, b, 1));
-                simd.widen_pairs(a.as_ptr(), b.as_ptr(), to, task.quant);
+                let mut lines = [[0; BLOCK]; 4];
+                for i in 0..T::FORM.in_32_bits() {
+                    lines[i] = repeated(task, rows[i], i);
+                }
+                T::fill(simd, lines.each_ref().map(|line| line.as_ptr()), to, task.quant);
             }
         }
-        inside.wrapping_add(task.inside * PIXEL).write_bytes(0, task.right * PIXEL);
+        inside.wrapping_add(task.inside * PIXEL).write_bytes(padding, task.right * PIXEL);
     }
 }
 
@@ -141,13 +203,14 @@ unsafe fn repeated(task: &FillTask, pixel: *const u8, i: usize) -> [u8; BLOCK] {
 
 /// Entries of one instruction set: a kernel of this name, and its functions.
 macro_rules! kernel {
-    ($(#[$doc:meta])* $id:ident: $name:literal, $isa:expr, $extension:expr, $token:ident,
+    ($(#[$doc:meta])* $id:ident: $name:literal, $isa:expr, $extension:expr, $token:ident $terms:ident,
      $module:ident $(, $feature:meta)*) => {
         $(#[$doc])*
         pub(super) static $id: super::Kernel = super::Kernel {
             name: $name,
             isa: $isa,
             extension: $extension,
+            form: <generic::$terms as generic::Terms<$token>>::FORM,
             rows: [$module::rows::<1>, $module::rows::<2>],
             fill: $module::fill,
         };
@@ -155,13 +218,14 @@ macro_rules! kernel {
         mod $module {
             use super::$token;
             use crate::dwconv_qs8::{FillTask, RowTask, generic};
+            use generic::$terms;
 
             /// # Safety
             /// As [`generic::rows`].
             $(#[$feature])*
             pub(super) unsafe fn rows<const TH: usize>(task: &RowTask) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::rows::<$token, TH>($token, task) }
+                unsafe { generic::rows::<$token, $terms, TH>($token, task) }
             }
 
             /// # Safety
@@ -169,7 +233,7 @@ macro_rules! kernel {
             $(#[$feature])*
             pub(super) unsafe fn fill(task: &FillTask) {
                 // SAFETY: as the caller promises; the kernel's level is that of the token.
-                unsafe { generic::fill($token, task) }
+                unsafe { generic::fill::<$token, $terms>($token, task) }
             }
         }
     };

@@ -5,18 +5,24 @@
 //! exact in `i32`; then the rule of [`quant`](crate::quant).
 //!
 //! # How
-//! Two input rows at a time are widened to 16 bits, less the zero point, with the same channel of both
-//! side by side, into a ring of such pairs in scratch memory. Padding is 0 there, so tiles know no
-//! border. One product of pairs then does two taps of a channel:
+//! Input rows go in groups, with the same channel of all of them side by side, into a ring in scratch
+//! memory: two rows widened to 16 bits, less the zero point, or four rows of bytes where the CPU sums
+//! products of four bytes exactly (`vpdpbusd`, `sdot`). Padding is in the ring too, so tiles know no
+//! border. One product then does two taps of a channel (or four, three of them used with a kernel of
+//! three rows):
 //!
 //! ```text
 //!   rows 2i, 2i+1 --widen--> (x[2i], x[2i+1]) of channel c, c+1, ..     16 channels are one line
 //!   output row 2i   sums x[2i]*k0 + x[2i+1]*k1, then x[2i+2]*k2 + x[2i+3]*0
 //!   output row 2i+1 sums x[2i]*0  + x[2i+1]*k0, then x[2i+2]*k1 + x[2i+3]*k2
 //! ```
-//! With a stride of 1 two output rows share pairs, and all of a picture's pairs are made once. Channels
-//! go 16 at a time through a band of rows, so that the ring stays in L1. A depth multiplier repeats
-//! channels while they are widened. One body serves every kernel size, stride and dilation.
+//! With a stride of 1 two output rows share groups, and all of a picture's pairs are made once; groups
+//! of four are made anew for every step, which is cheaper than products with more rows of zeros.
+//! Channels go 16 at a time through a band of rows, so that the ring stays in L1. A depth multiplier
+//! repeats channels on their way into the ring. One body serves every kernel size, stride and dilation.
+//!
+//! The zero point of bytes in groups of four, `z_x * sum over kh,kw of (w - z_w)`, is taken off the bias.
+//! Weights that less their zero points take 16 bits go in pairs.
 
 mod generic;
 mod pack;
@@ -33,7 +39,8 @@ mod tests;
 
 pub use pack::PackedDwQs8;
 
-use crate::isa::{Cpu, Extension, Isa};
+use crate::gemm_qs8::Form;
+use crate::isa::{Extension, Isa};
 use crate::operator::{Io, KernelError, KernelInfo, Operator};
 use crate::quant::{Out8, Quant8, Tail8, check_multipliers};
 use crate::spatial::{BLOCK, check_ld, check_picture, check_window, invalid, share, unsupported};
@@ -44,28 +51,38 @@ use std::sync::Arc;
 
 const FAMILY: &str = "dwconv_qs8";
 
+/// Bytes of a pixel of a ring row: those of a group, 16 channels.
+const PIXEL: usize = 4 * BLOCK;
+
 /// The functions of a level.
 #[derive(Debug)]
 pub struct Kernel {
     name: &'static str,
     isa: Isa,
     extension: Option<Extension>,
+    form: Form,
     /// A row of outputs, and two of them.
     rows: [unsafe fn(&RowTask); 2],
-    /// A pair of input rows.
+    /// A group of input rows.
     fill: unsafe fn(&FillTask),
 }
 
 /// All kernels, best first.
 pub static KERNELS: &[&Kernel] = &[
     #[cfg(target_arch = "x86_64")]
+    &avx512::BYTES,
+    #[cfg(target_arch = "x86_64")]
     &avx512::VNNI,
     #[cfg(target_arch = "x86_64")]
     &avx512::ZMM,
     #[cfg(target_arch = "x86_64")]
+    &avx2::BYTES,
+    #[cfg(target_arch = "x86_64")]
     &avx2::VNNI,
     #[cfg(target_arch = "x86_64")]
     &avx2::YMM,
+    #[cfg(target_arch = "aarch64")]
+    &neon::BYTES,
     #[cfg(target_arch = "aarch64")]
     &neon::QUAD,
     &scalar::QUAD,
@@ -76,25 +93,36 @@ impl Kernel {
     pub fn info(&self) -> KernelInfo {
         KernelInfo { extension: self.extension, ..KernelInfo::new(self.name, self.isa) }
     }
+
+    /// Whether weights that less their zero points take 16 bits can be packed for it.
+    pub fn takes_wide(&self) -> bool {
+        self.form == Form::Words
+    }
+
+    /// Input rows of a group.
+    fn group(&self) -> usize {
+        self.form.in_32_bits()
+    }
 }
 
 /// One or two output rows of 16 channels.
 ///
 /// # Safety
 /// For those who call a kernel:
-/// - `pairs` has `count` pointers, each to a ring row of `(ow - 1) * step + (kw - 1) * tap + 32`
-///   elements that are valid for reads.
-/// - `weights` is a block of [`PackedDwQs8`], and `multipliers` are 16 of them.
+/// - `groups` has `count` pointers, each to a ring row of `(ow - 1) * step + (kw - 1) * tap + PIXEL`
+///   bytes that are valid for reads.
+/// - `weights` is a block of [`PackedDwQs8`]; of `bias` and `multipliers` there are 16.
 /// - 16 bytes from `output[i] + ow * ld_out` on are valid for writes, for every column `ow`.
 #[derive(Clone, Copy)]
 struct RowTask {
-    pairs: *const *const i16,
+    groups: *const *const u8,
     count: usize,
     kw: usize,
-    /// Elements from one output column, and from one tap, to the next.
+    /// Bytes from one output column, and from one tap, to the next.
     step: usize,
     tap: usize,
-    weights: *const i32,
+    weights: *const u8,
+    bias: *const i32,
     multipliers: *const f32,
     output: [*mut u8; 2],
     ld_out: usize,
@@ -102,22 +130,23 @@ struct RowTask {
     tail: Tail8,
 }
 
-/// Two input rows to a ring row.
+/// A group of input rows to a ring row.
 ///
 /// # Safety
 /// For those who call a kernel:
 /// - 16 bytes (with a depth multiplier: `channels.1`) from `rows[i] + j * steps[i]` on are valid for
-///   reads, `j < inside`.
-/// - `32 * (left + inside + right)` elements from `to` on are valid for writes.
+///   reads, for the rows of a group and `j < inside`.
+/// - `PIXEL * (left + inside + right)` bytes from `to` on are valid for writes.
 #[derive(Clone, Copy)]
 struct FillTask {
-    rows: [*const u8; 2],
-    steps: [usize; 2],
+    /// The last two are not read by kernels of pairs.
+    rows: [*const u8; 4],
+    steps: [usize; 4],
     /// Columns of padding, of the picture, and of padding again.
     left: usize,
     inside: usize,
     right: usize,
-    to: *mut i16,
+    to: *mut u8,
     quant: Quant8,
     /// Depth multiplier; where above 1, the first output channel and the number of input channels.
     multiplier: usize,
@@ -142,16 +171,17 @@ pub struct DwQSpec {
 /// Depthwise convolution of bytes. Input: x; output: y.
 #[derive(Debug)]
 pub struct DwConvQs8 {
-    kernel: &'static Kernel,
     weights: Arc<PackedDwQs8>,
+    /// What the sums of every channel start with, whole blocks.
+    bias: Vec<i32>,
     /// One per channel, 0 past the last, whole blocks.
     multipliers: Vec<f32>,
     spec: DwQSpec,
     /// A pixel of zeros.
     padding: [u8; BLOCK],
-    /// Output rows that share their pairs.
+    /// Output rows that share their groups.
     th: usize,
-    /// Whether the pairs of one step serve the next.
+    /// Whether the groups of one step serve the next.
     rolling: bool,
     /// Columns of a ring row.
     columns: usize,
@@ -171,8 +201,8 @@ const BAND_BYTES: usize = 128 * 1024;
 const MACS_PER_CHUNK: u64 = 20_000;
 
 impl DwConvQs8 {
-    /// The operator with the best kernel of the CPU that the weights are packed for. There is one
-    /// multiplier, or one for each output channel.
+    /// The operator of the kernel that the weights are packed for. There is one multiplier, or one for
+    /// each output channel.
     ///
     /// # Errors
     /// [`KernelError::Invalid`] where weights, multipliers and shapes do not go together,
@@ -184,29 +214,9 @@ impl DwConvQs8 {
         spec: DwQSpec,
         threads: usize,
     ) -> Result<DwConvQs8, KernelError> {
-        let supported = |k: &&&Kernel| k.info().is_supported(&weights.cpu());
-        let kernel = KERNELS.iter().find(supported).copied().unwrap_or(&scalar::QUAD);
-        DwConvQs8::with_kernel(kernel, weights, multipliers, spec, threads)
-    }
-
-    /// The operator with this kernel.
-    ///
-    /// # Errors
-    /// As [`DwConvQs8::new`]; and [`KernelError::Unsupported`] where the CPU lacks what the kernel
-    /// needs.
-    pub fn with_kernel(
-        kernel: &'static Kernel,
-        weights: Arc<PackedDwQs8>,
-        multipliers: &[f32],
-        spec: DwQSpec,
-        threads: usize,
-    ) -> Result<DwConvQs8, KernelError> {
         check(&weights, &spec)?;
-        let g = &spec.geometry;
+        let (g, kernel) = (&spec.geometry, weights.kernel());
         check_multipliers(FAMILY, multipliers, g.output.c)?;
-        if !kernel.info().is_supported(&Cpu::detect()) {
-            return Err(unsupported(FAMILY, format!("{} on this CPU", kernel.name)));
-        }
         let mut all = vec![0.0; g.output.c.next_multiple_of(BLOCK)];
         for (c, m) in all[..g.output.c].iter_mut().enumerate() {
             *m = multipliers[if multipliers.len() == 1 { 0 } else { c }];
@@ -216,16 +226,15 @@ impl DwConvQs8 {
         let (by_rows, chunks) = split(g, threads);
         let columns = columns(g);
         let (input, output) = (g.input.pixels() * spec.ld_in, g.output.pixels() * spec.ld_out);
-        let chunk_bytes = chunk_bytes(g, columns)
+        let chunk_bytes = chunk_bytes(kernel, g, columns)
             .filter(|&bytes| bytes <= 64 * (input + output) + (1 << 20))
             .ok_or_else(|| unsupported(FAMILY, format!("a picture much smaller than {g:?}")))?;
         Ok(DwConvQs8 {
-            kernel,
-            weights,
+            bias: weights.bias(&spec.input),
             multipliers: all,
             padding: [spec.input.zero_byte(); BLOCK],
             th,
-            rolling: g.dilation.h == 1 && (th * g.stride.h).is_multiple_of(2),
+            rolling: g.dilation.h == 1 && (th * g.stride.h).is_multiple_of(kernel.group()),
             columns,
             band: (BAND_BYTES / row_bytes).max(8).next_multiple_of(2),
             by_rows,
@@ -233,6 +242,7 @@ impl DwConvQs8 {
             chunk_bytes,
             input_bytes: [input],
             output_bytes: [output],
+            weights,
             spec,
         })
     }
@@ -242,7 +252,7 @@ impl DwConvQs8 {
         &self.spec
     }
 
-    /// Output rows that share the pairs of rows that they are made of.
+    /// Output rows that share the groups of rows that they are made of.
     pub(crate) fn rows_at_a_time(&self) -> usize {
         self.th
     }
@@ -317,23 +327,24 @@ impl DwConvQs8 {
         output: *mut u8,
     ) {
         let (spec, g) = (&self.spec, &self.spec.geometry);
-        let (table, slots) = (scratch.cast::<*const i16>(), self.weights.pairs());
-        let ring = scratch.wrapping_add(table_bytes(slots)).cast::<i16>();
+        let (kernel, slots) = (self.weights.kernel(), self.weights.groups());
+        let table = scratch.cast::<*const u8>();
+        let ring = scratch.wrapping_add(table_bytes(slots));
         let mut next = 0;
         let mut oh = band.start;
         while oh < band.end {
             let height = self.th.min(band.end - oh);
-            let count = if height == 2 { slots } else { g.kernel.h.div_ceil(2) };
+            let count = if height == 2 { slots } else { g.kernel.h.div_ceil(kernel.group()) };
             for p in 0..count {
-                let before = if self.rolling { (oh - band.start) * g.stride.h / 2 } else { 0 };
-                let key = before + p;
-                let slot = ring.wrapping_add(key % slots * self.columns * 2 * BLOCK);
-                // SAFETY: the table and the ring have room for `slots` pairs; those of this step lie
+                let passed = (oh - band.start) * g.stride.h / kernel.group();
+                let key = p + if self.rolling { passed } else { 0 };
+                let slot = ring.wrapping_add(key % slots * self.columns * PIXEL);
+                // SAFETY: the table and the ring have room for `slots` groups; those of this step lie
                 // in different ones.
                 unsafe {
                     if !self.rolling || key >= next {
-                        let first = oh * g.stride.h + 2 * p * g.dilation.h;
-                        (self.kernel.fill)(&self.fill_task(row, block, first, slot));
+                        let first = oh * g.stride.h + kernel.group() * p * g.dilation.h;
+                        (kernel.fill)(&self.fill_task(row, block, first, slot));
                         next = key + 1;
                     }
                     *table.add(p) = slot;
@@ -342,32 +353,33 @@ impl DwConvQs8 {
             let line = g.output.w * spec.ld_out;
             let first = output.wrapping_add((oh - band.start) * line + block * BLOCK);
             let task = RowTask {
-                pairs: table.cast_const(),
+                groups: table.cast_const(),
                 count,
                 kw: g.kernel.w,
-                step: g.stride.w * 2 * BLOCK,
-                tap: g.dilation.w * 2 * BLOCK,
+                step: g.stride.w * PIXEL,
+                tap: g.dilation.w * PIXEL,
                 weights: self.weights.block(block),
+                bias: self.bias[block * BLOCK..].as_ptr(),
                 multipliers: self.multipliers[block * BLOCK..].as_ptr(),
                 output: [first, first.wrapping_add(line)],
                 ld_out: spec.ld_out,
                 ow: g.output.w,
                 tail: spec.output.tail(),
             };
-            // SAFETY: the pairs were just filled, `columns` reach to the last tap of the last output,
+            // SAFETY: the groups were just filled, `columns` reach to the last tap of the last output,
             // and `height` rows lie in the output.
-            unsafe { (self.kernel.rows[height - 1])(&task) };
+            unsafe { (kernel.rows[height - 1])(&task) };
             oh += height;
         }
     }
 
-    /// Rows `first` and `first + dilation`, counted from the top of the padding.
+    /// Rows `first`, `first + dilation` .., counted from the top of the padding.
     fn fill_task(
         &self,
         row: &impl Fn(usize) -> *const u8,
         block: usize,
         first: usize,
-        to: *mut i16,
+        to: *mut u8,
     ) -> FillTask {
         let (spec, g) = (&self.spec, &self.spec.geometry);
         let multiplier = self.weights.multiplier();
@@ -376,12 +388,13 @@ impl DwConvQs8 {
             Some(ih) => (row(ih).wrapping_add(channel), spec.ld_in),
             None => (self.padding.as_ptr(), 0),
         };
-        let ((a, a_step), (b, b_step)) = (at(first), at(first + g.dilation.h));
+        let rows: [_; 4] =
+            std::array::from_fn(|i| at(first.saturating_add(g.dilation.h.saturating_mul(i))));
         let left = g.pad.left.min(self.columns);
         let inside = g.input.w.min(self.columns - left);
         FillTask {
-            rows: [a, b],
-            steps: [a_step, b_step],
+            rows: rows.map(|(row, _)| row),
+            steps: rows.map(|(_, step)| step),
             left,
             inside,
             right: self.columns - left - inside,
@@ -397,7 +410,7 @@ impl DwConvQs8 {
 // 16 channels, which `check_ld` leaves room for; chunks have rows or blocks, and scratch, of their own.
 unsafe impl Operator for DwConvQs8 {
     fn kernel(&self) -> &'static str {
-        self.kernel.name
+        self.weights.kernel().name
     }
 
     fn input_bytes(&self) -> &[usize] {
@@ -440,7 +453,7 @@ unsafe impl Operator for DwConvQs8 {
             }
             return;
         }
-        // In steps of two rows, which share pairs.
+        // In steps of two rows, which share groups.
         let units = g.output.h.div_ceil(2);
         let mine = share(g.output.n * units, self.chunks, chunk);
         let mut at = mine.start;
@@ -470,20 +483,19 @@ fn columns(g: &ConvGeometry) -> usize {
 }
 
 fn table_bytes(slots: usize) -> usize {
-    (slots * size_of::<*const i16>()).next_multiple_of(ALIGN)
+    (slots * size_of::<*const u8>()).next_multiple_of(ALIGN)
 }
 
 /// Bytes of the table and the ring of a chunk.
-fn chunk_bytes(g: &ConvGeometry, columns: usize) -> Option<usize> {
-    let slots = pack::pairs(g.kernel.h);
-    let line = 2 * BLOCK * size_of::<i16>();
-    slots.checked_mul(columns)?.checked_mul(line)?.checked_add(table_bytes(slots))
+fn chunk_bytes(kernel: &Kernel, g: &ConvGeometry, columns: usize) -> Option<usize> {
+    let slots = pack::groups(kernel, g.kernel.h);
+    slots.checked_mul(columns)?.checked_mul(PIXEL)?.checked_add(table_bytes(slots))
 }
 
 fn check(weights: &PackedDwQs8, spec: &DwQSpec) -> Result<(), KernelError> {
     let g = &spec.geometry;
     let multiplier = weights.multiplier();
-    let packed = (weights.in_channels(), weights.in_channels() * multiplier, weights.kernel());
+    let packed = (weights.in_channels(), weights.in_channels() * multiplier, weights.taps());
     if (g.input.c, g.output.c, g.kernel) != packed || g.groups != g.input.c {
         return Err(invalid(FAMILY, format!("{g:?}, but weights of {packed:?}")));
     }

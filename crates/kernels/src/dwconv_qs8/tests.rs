@@ -1,6 +1,7 @@
 use super::*;
 use crate::conv2d_qs8::tests::{geometry, sums};
 use crate::gemm_qs8::tests::{bytes, requantize, run_guarded, signed, spread};
+use crate::isa::Cpu;
 use crate::quant::{QWeights, Weights8};
 use depthwise_tensor::{Hw, padded_ld};
 use proptest::prelude::*;
@@ -24,19 +25,28 @@ fn check(g: ConvGeometry, input: Quant8, zero_points: &[i32]) {
         .enumerate()
         .map(|(i, &sum)| requantize(sum, multipliers[i % oc], &out))
         .collect();
-    let packed =
-        Arc::new(PackedDwQs8::pack(&Cpu::detect(), g.kernel, ic, oc / ic, &weights).unwrap());
     let (ld_in, ld_out) = (padded_ld(ic), padded_ld(oc));
     let spec = DwQSpec { geometry: g, ld_in, ld_out, input, output: out };
     let input = spread(&x, ic, ld_in);
-    for kernel in KERNELS.iter().filter(|k| k.info().is_supported(&Cpu::detect())) {
+    let (taps, channels) = (g.kernel, (ic, oc / ic));
+    let fits =
+        |k: &&&Kernel| k.info().is_supported(&Cpu::detect()) && (!unsigned || k.takes_wide());
+    let of_kernels = KERNELS
+        .iter()
+        .filter(fits)
+        .map(|kernel| PackedDwQs8::with_kernel(kernel, taps, channels.0, channels.1, &weights));
+    // As packing would choose on every level.
+    let of_levels = Cpu::detect()
+        .levels()
+        .map(|cpu| PackedDwQs8::pack(&cpu, taps, channels.0, channels.1, &weights));
+    for packed in of_kernels.chain(of_levels) {
+        let packed = Arc::new(packed.unwrap());
         let build = |threads| {
-            let weights = Arc::clone(&packed);
-            let op = DwConvQs8::with_kernel(kernel, weights, &multipliers, spec, threads)?;
+            let op = DwConvQs8::new(Arc::clone(&packed), &multipliers, spec, threads)?;
             Ok(Box::new(op) as Box<dyn Operator>)
         };
         let got = run_guarded(&build, &[&input], (oc, ld_out));
-        assert!(got == want, "{} {spec:?}", kernel.name);
+        assert!(got == want, "{} {spec:?}", packed.kernel().name);
     }
 }
 

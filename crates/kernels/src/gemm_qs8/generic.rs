@@ -163,7 +163,7 @@ fn rows_of<const MR: usize>(args: &TileArgs, a: *const u8) -> [*const i16; MR] {
 /// # Safety
 /// - As [`TileArgs`] says of `bias`.
 #[inline(always)]
-unsafe fn start<S: SimdDot, const MR: usize, const NV: usize>(
+pub(super) unsafe fn start<S: SimdDot, const MR: usize, const NV: usize>(
     simd: S,
     args: &TileArgs,
 ) -> [[S::Sums; NV]; MR] {
@@ -183,7 +183,7 @@ unsafe fn start<S: SimdDot, const MR: usize, const NV: usize>(
 /// # Safety
 /// - As [`TileArgs`] says of `c`, `bias` and `multipliers`.
 #[inline(always)]
-unsafe fn finish<S: SimdDot, const MR: usize, const NV: usize>(
+pub(super) unsafe fn finish<S: SimdDot, const MR: usize, const NV: usize>(
     simd: S,
     acc: &[[S::Sums; NV]; MR],
     args: &TileArgs,
@@ -263,7 +263,7 @@ impl<S: SimdDot4> ToBytes<S> {
     /// What makes bytes in memory those.
     #[inline(always)]
     fn flip(self) -> u8 {
-        self.1.flip() ^ if S::SIGNED { 0x80 } else { 0 }
+        (Form::Bytes { signed: S::SIGNED }).flip(&self.1)
     }
 }
 

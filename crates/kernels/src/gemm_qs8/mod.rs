@@ -22,7 +22,7 @@
 //! point are bytes mostly, and 16 bits wide in a packing where they are not. `vpmaddwd` cannot
 //! overflow here, where `vpmaddubsw` on bytes saturates pairs at 16 bits.
 //!
-//! Where the CPU sums products of four bytes exactly (`vpdpbusd`, `sdot`), the block is the bytes
+//! Where the CPU sums products of four bytes exactly (`vpdpbusd`, `sdot`, `smmla`), the block is the bytes
 //! themselves, four `p` are taken at a time, and `z_a * sum_p (b[j][p] - z_b[j])` is taken off the bias
 //! when the product is made; padding then is the zero point. Weights of 16 bits go the first way.
 
@@ -89,8 +89,21 @@ impl Form {
         }
     }
 
+    /// Elements in 32 bits.
+    pub(crate) const fn in_32_bits(self) -> usize {
+        4 / self.size()
+    }
+
+    /// What makes bytes in memory elements of this form, by exclusive or.
+    pub(crate) const fn flip(self, quant: &Quant8) -> u8 {
+        match self {
+            Form::Bytes { signed: true } => quant.flip() ^ 0x80,
+            _ => quant.flip(),
+        }
+    }
+
     /// What an element lies above the number that it stands for, the zero point aside.
-    const fn excess(self, quant: &Quant8) -> i32 {
+    pub(crate) const fn excess(self, quant: &Quant8) -> i32 {
         match self {
             Form::Words => 0,
             Form::Bytes { signed: false } => quant.zero() as i32,
@@ -125,6 +138,10 @@ pub static KERNELS: &[&Kernel] = &[
     &avx2::K6X16,
     #[cfg(target_arch = "x86_64")]
     &avx2::K10X8,
+    #[cfg(target_arch = "aarch64")]
+    &neon::i8mm::K8X8,
+    #[cfg(target_arch = "aarch64")]
+    &neon::i8mm::K8X4,
     #[cfg(target_arch = "aarch64")]
     &neon::K8X8_BYTES,
     #[cfg(target_arch = "aarch64")]

@@ -1,4 +1,6 @@
-//! Advanced SIMD. Not measured on hardware.
+//! Advanced SIMD, with and without the dot product. Run in an emulator, not on hardware.
+
+pub(crate) mod i8mm;
 
 use super::bodies::{bodies, kernel};
 use super::generic::{self, Terms};

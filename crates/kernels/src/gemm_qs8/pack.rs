@@ -115,7 +115,7 @@ impl PackedPanels {
                     for c in 0..icg {
                         let value = weights.weights.get(column * depth + tap * icg + c) - zero;
                         let row = tap * panel.channels.len() + first + c;
-                        let group = if panel.kernel.form == Form::Words { 2 } else { 4 };
+                        let group = panel.kernel.form.in_32_bits();
                         let at = (row / group * nr + j) * group + row % group;
                         if let Some(sum) = self.sums.get_mut(column) {
                             *sum += value;

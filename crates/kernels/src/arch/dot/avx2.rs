@@ -151,4 +151,30 @@ impl SimdDot4 for DotAvxVnni {
         // SAFETY: a token stands for the level.
         unsafe { _mm256_dpbusd_avx_epi32(sum, a, b) }
     }
+
+    #[inline(always)]
+    unsafe fn interleave(self, rows: [*const u8; 4], to: *mut u8, flip: u8) {
+        // SAFETY: as the caller promises.
+        unsafe { interleave(rows, to, flip) }
+    }
+}
+
+/// [`SimdDot4::interleave`].
+///
+/// # Safety
+/// - As there; the CPU has AVX.
+#[inline(always)]
+pub(super) unsafe fn interleave(rows: [*const u8; 4], to: *mut u8, flip: u8) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let flip = _mm_set1_epi8(flip.cast_signed());
+        let [a, b, c, d] = rows.map(|row| _mm_xor_si128(_mm_loadu_si128(row.cast()), flip));
+        let to = to.cast::<__m128i>();
+        let (ab, cd) = (_mm_unpacklo_epi8(a, b), _mm_unpacklo_epi8(c, d));
+        _mm_storeu_si128(to, _mm_unpacklo_epi16(ab, cd));
+        _mm_storeu_si128(to.add(1), _mm_unpackhi_epi16(ab, cd));
+        let (ab, cd) = (_mm_unpackhi_epi8(a, b), _mm_unpackhi_epi8(c, d));
+        _mm_storeu_si128(to.add(2), _mm_unpacklo_epi16(ab, cd));
+        _mm_storeu_si128(to.add(3), _mm_unpackhi_epi16(ab, cd));
+    }
 }

@@ -138,4 +138,10 @@ impl SimdDot4 for DotAvx512Vnni {
         // SAFETY: a token stands for the level.
         unsafe { _mm512_dpbusd_epi32(sum, a, b) }
     }
+
+    #[inline(always)]
+    unsafe fn interleave(self, rows: [*const u8; 4], to: *mut u8, flip: u8) {
+        // SAFETY: as the caller promises.
+        unsafe { super::avx2::interleave(rows, to, flip) }
+    }
 }

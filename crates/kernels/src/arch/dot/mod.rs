@@ -108,4 +108,10 @@ pub(crate) trait SimdDot4: SimdDot {
     /// `sum + a.0 * b.0 + .. + a.3 * b.3` in every lane, modulo 2^32, the bits of a pair being four
     /// bytes.
     fn dot4(self, sum: Self::Sums, a: Self::Pairs, b: Self::Pairs) -> Self::Sums;
+
+    /// 16 bytes of each of four places, the first of all four first; `flip` on all of them.
+    ///
+    /// # Safety
+    /// - 16 bytes from each of `rows` on are valid for reads, 64 from `to` on for writes.
+    unsafe fn interleave(self, rows: [*const u8; 4], to: *mut u8, flip: u8);
 }

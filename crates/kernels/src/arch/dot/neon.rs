@@ -152,4 +152,13 @@ impl SimdDot4 for DotNeonDot {
         }
         out
     }
+
+    #[inline(always)]
+    unsafe fn interleave(self, rows: [*const u8; 4], to: *mut u8, flip: u8) {
+        // SAFETY: a token stands for the level; the pointers are the caller's duty.
+        unsafe {
+            let [a, b, c, d] = rows.map(|row| veorq_u8(vld1q_u8(row), vdupq_n_u8(flip)));
+            vst4q_u8(to, uint8x16x4_t(a, b, c, d));
+        }
+    }
 }
