@@ -3,7 +3,8 @@
 //! [`prepare`] runs once, at load, when input extents may be free; [`specialize`] runs on a clone
 //! of the prepared graph for every new set of input shapes. Both run the passes of a list
 //! ([`PREPARE`], [`SPECIALIZE`]) in order, over and over, until none finds anything more to do. Before
-//! that, quantized graphs go through those of [`QUANTIZED`].
+//! that, quantized graphs go through those of [`QUANTIZED`]. Where no extent is free, [`prepare`] has
+//! already done what [`specialize`] would look for.
 //!
 //! Rules for a pass:
 //! - It stops by itself: every rewrite lowers some measure that none of its rewrites raises. The
@@ -42,6 +43,7 @@ pub(crate) use weights::factors_and_offsets;
 use depthwise_layers::ir::{Graph, InferError, Types, infer_types};
 use depthwise_tensor::Shape;
 use std::fmt;
+use std::ops::Range;
 
 /// A rewrite of graphs that keeps their meaning.
 pub trait Pass: Sync {
@@ -172,18 +174,50 @@ fn prepare_with(
     // says so when it is planned.
     let infer = |graph: &Graph| infer_types(graph, &fixed_shapes(graph)?).ok();
     let mut types = infer(graph);
-    for _ in 0..MAX_ROUNDS {
-        let before = report.total();
-        for pass in passes.iter().filter(|pass| options.runs(pass.name())) {
-            let rewrites = run(*pass, graph, types.as_ref(), left);
-            report.add(pass.name(), rewrites);
-            if rewrites > 0 {
-                types = infer(graph);
-            }
+    let passes: Vec<_> = passes.iter().filter(|pass| options.runs(pass.name())).collect();
+    let mut rounds = Rounds::of(passes.len());
+    while let Some(at) = rounds.next() {
+        let rewrites = run(*passes[at], graph, types.as_ref(), left);
+        report.add(passes[at].name(), rewrites);
+        if rewrites > 0 {
+            types = infer(graph);
+            rounds.again();
         }
-        if report.total() == before {
-            break;
+    }
+}
+
+/// The order in which passes run: over and over, until all have run since the last rewrite.
+struct Rounds {
+    passes: usize,
+    /// Runs so far, and those since the last that rewrote something, itself included.
+    runs: usize,
+    idle: usize,
+}
+
+impl Rounds {
+    fn of(passes: usize) -> Rounds {
+        Rounds { passes, runs: 0, idle: 0 }
+    }
+
+    /// Begins with these, which are the only ones unless they rewrite something.
+    fn start_with(&mut self, passes: Range<usize>) {
+        (self.runs, self.idle) = (passes.start, self.passes - passes.len());
+    }
+
+    /// The position of the next pass.
+    fn next(&mut self) -> Option<usize> {
+        if self.idle == self.passes || self.runs == self.passes * MAX_ROUNDS {
+            return None;
         }
+        let at = self.runs % self.passes;
+        self.runs += 1;
+        self.idle += 1;
+        Some(at)
+    }
+
+    /// The pass has rewritten something.
+    fn again(&mut self) {
+        self.idle = 0;
     }
 }
 
@@ -212,17 +246,21 @@ pub fn specialize_reporting(
 ) -> Result<Types, InferError> {
     let mut left = options.limit().unwrap_or(usize::MAX);
     let mut types = infer_types(graph, shapes)?;
-    for _ in 0..MAX_ROUNDS {
-        let before = report.total();
-        for pass in SPECIALIZE.iter().filter(|pass| options.runs(pass.name())) {
-            let rewrites = run(*pass, graph, Some(&types), &mut left);
-            report.add(pass.name(), rewrites);
-            if rewrites > 0 {
-                types = infer_types(graph, shapes)?;
-            }
-        }
-        if report.total() == before {
-            break;
+    let passes: Vec<_> = SPECIALIZE.iter().filter(|pass| options.runs(pass.name())).collect();
+    let mut rounds = Rounds::of(passes.len());
+    if fixed_shapes(graph).is_some() && options.limit().is_none() {
+        // `prepare` knew the same types: those that both have found nothing more there.
+        let is_new = |pass: &&&dyn Pass| PREPARE.iter().all(|other| other.name() != pass.name());
+        let first = passes.iter().position(is_new).unwrap_or(passes.len());
+        let end = passes.iter().rposition(is_new).map_or(passes.len(), |last| last + 1);
+        rounds.start_with(first..end);
+    }
+    while let Some(at) = rounds.next() {
+        let rewrites = run(*passes[at], graph, Some(&types), &mut left);
+        report.add(passes[at].name(), rewrites);
+        if rewrites > 0 {
+            types = infer_types(graph, shapes)?;
+            rounds.again();
         }
     }
     Ok(types)

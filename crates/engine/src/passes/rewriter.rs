@@ -241,7 +241,8 @@ impl<'g> Rewriter<'g> {
 
     /// Finds the ranks of what a node computes from those of its inputs.
     fn find_ranks(&mut self, id: NodeId) {
-        for (position, &output) in self.node(id).outputs.clone().iter().enumerate() {
+        for position in 0..self.node(id).outputs.len() {
+            let output = self.node(id).outputs[position];
             let known = self.ty(output).map(|ty| ty.shape.rank());
             self.ranks[output.index()] = known.or_else(|| self.output_rank(id, position));
         }

@@ -3,7 +3,7 @@
 use super::{Pass, Rewriter};
 use depthwise_layers::Op;
 use depthwise_layers::ir::{Def, NodeId, ValueId};
-use depthwise_tensor::{DType, Shape, Tensor};
+use depthwise_tensor::{DType, Shape};
 use std::collections::HashMap;
 
 /// Merges nodes of equal operation and inputs, and small equal constants.
@@ -13,6 +13,13 @@ pub(super) struct ShareSubexpressions;
 
 /// Constants up to this size are compared: scalars, shapes, per-channel vectors.
 const SMALL_BYTES: usize = 4096;
+
+/// Bytes by which constants are told apart before they are compared.
+const HEAD: usize = 16;
+
+/// Different constants of one head that another is compared with, so that a file full of them takes no
+/// time that grows with its square.
+const MAX_COMPARED: usize = 64;
 
 impl Pass for ShareSubexpressions {
     fn name(&self) -> &'static str {
@@ -26,24 +33,30 @@ impl Pass for ShareSubexpressions {
 }
 
 fn share_constants(rw: &mut Rewriter<'_>) {
-    let mut seen: HashMap<(DType, Shape, Vec<u8>), ValueId> = HashMap::new();
+    let mut seen: HashMap<(DType, Shape, [u8; HEAD]), Vec<ValueId>> = HashMap::new();
     for id in rw.graph().value_ids() {
         let Def::Const(tensor) = &rw.graph().value(id).def else { continue };
         if tensor.bytes().len() > SMALL_BYTES || rw.is_output(id) || rw.readers(id).is_empty() {
             continue;
         }
-        let key = |t: &Tensor| (t.dtype(), *t.shape(), t.bytes().to_vec());
-        match seen.entry(key(tensor)) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(id);
-            }
-            std::collections::hash_map::Entry::Occupied(entry) => {
-                let first = *entry.get();
+        let mut head = [0; HEAD];
+        for (to, from) in head.iter_mut().zip(tensor.bytes()) {
+            *to = *from;
+        }
+        let others = seen.entry((tensor.dtype(), *tensor.shape(), head)).or_default();
+        let is_equal = |other: &&ValueId| {
+            let other = rw.graph().constant(**other);
+            other.is_some_and(|other| other.bytes() == tensor.bytes())
+        };
+        match others.iter().find(is_equal).copied() {
+            Some(first) => {
                 if !rw.allow() {
                     return;
                 }
                 rw.redirect(id, first);
             }
+            None if others.len() < MAX_COMPARED => others.push(id),
+            None => {}
         }
     }
 }

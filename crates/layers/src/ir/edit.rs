@@ -3,6 +3,7 @@
 use super::{Def, Graph, Node, NodeId, ValueId};
 use crate::Op;
 use depthwise_tensor::Tensor;
+use smallvec::SmallVec;
 
 /// A batch of changes to a graph. Ids stay valid until [`GraphEdit::finish`], which drops dead
 /// nodes, sorts the rest and renumbers nodes (value ids never change).
@@ -15,7 +16,7 @@ pub struct GraphEdit<'g> {
     graph: &'g mut Graph,
     changed: bool,
     /// Per value, the live nodes that read it, once per reading input.
-    readers: Vec<Vec<NodeId>>,
+    readers: Vec<SmallVec<[NodeId; 4]>>,
     /// Per node, whether an output of the graph depends on it.
     live: Vec<bool>,
 }
@@ -24,7 +25,7 @@ impl<'g> GraphEdit<'g> {
     /// Starts a batch.
     pub fn new(graph: &'g mut Graph) -> GraphEdit<'g> {
         let live = live_nodes(graph);
-        let mut readers = vec![Vec::new(); graph.values.len()];
+        let mut readers = vec![SmallVec::new(); graph.values.len()];
         for id in graph.node_ids().filter(|id| live[id.index()]) {
             for input in graph.node(id).inputs.iter().flatten() {
                 readers[input.index()].push(id);
@@ -57,7 +58,7 @@ impl<'g> GraphEdit<'g> {
     /// Adds a constant.
     pub fn add_const(&mut self, name: impl Into<String>, tensor: Tensor) -> ValueId {
         self.changed = true;
-        self.readers.push(Vec::new());
+        self.readers.push(SmallVec::new());
         self.graph.add_const(name, tensor)
     }
 
@@ -83,7 +84,7 @@ impl<'g> GraphEdit<'g> {
         self.changed = true;
         let id = NodeId(self.graph.nodes.len() as u32);
         let outputs = self.graph.add_node(name, op, inputs, outputs);
-        self.readers.resize(self.graph.values.len(), Vec::new());
+        self.readers.resize(self.graph.values.len(), SmallVec::new());
         // Counted as live from the start: what a pass adds, it is about to use.
         self.live.push(true);
         for &input in inputs.iter().flatten() {
