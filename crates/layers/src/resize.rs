@@ -308,7 +308,12 @@ impl Layer for Resize {
         }
         let mut shape = *x.shape();
         let mut values = x.to_f64().into_owned();
-        for (at, axis) in axes.iter().enumerate().filter(|(_, axis)| !axis.is_identity()) {
+        let mut order: Vec<usize> = (0..axes.len()).filter(|&at| !axes[at].is_identity()).collect();
+        // Those that shrink most first: nothing between is larger than both x and y.
+        let growth = |at: &usize| axes[*at].output as f64 / axes[*at].input as f64;
+        order.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
+        for at in order {
+            let axis = &axes[at];
             let mut dims = shape.to_vec();
             dims[at] = axis.output;
             let next = Shape::new(&dims)?;

@@ -144,6 +144,16 @@ fn filters_stretch_over_what_shrinks() {
 }
 
 #[test]
+fn nothing_between_two_axes_is_larger_than_both_ends() {
+    // A hundred thousand by a hundred thousand, were the first axis to grow before the second shrinks.
+    let x: Vec<f32> = (0..100_000).map(|i| (i % 2) as f32).collect();
+    let mode = ResizeMode::LinearAntialias { exclude_outside: true };
+    let layer = Resize { mode, coordinates: Coordinates::HalfPixel };
+    let y = values(layer, &[&t(&[1, 100_000], &x), &ints(&[100_000, 1])], &[100_000, 1]);
+    assert!(y.iter().all(|y| (y - 0.5).abs() < 1e-3), "{:?}", &y[..3]);
+}
+
+#[test]
 fn sizes_may_be_rounded_from_scales() {
     let layer = Resize { mode: ResizeMode::Linear, coordinates: Coordinates::Asymmetric };
     let (x, scale) = (ramp(&[4], 0.0), t(&[1], &[0.7]));
