@@ -179,6 +179,31 @@ fn an_8_bit_network_names_the_cat() {
     assert!(probability > 0.2 && probability <= 1.0, "{answer}");
 }
 
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn a_network_quantized_with_three_photos_still_names_the_cat() {
+    let folder = tempfile::tempdir().unwrap();
+    let (output, empty) = (folder.path().join("small.tflite"), folder.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    let quantize = |pictures: &Path, more: &[&str]| {
+        let mut command = depthwise();
+        command.args(["quantize", "efficientnet-lite0", "--layers", "0"]).args(more);
+        command.arg("--calibrate").arg(pictures).arg("-o").arg(&output);
+        command
+    };
+    assert!(stderr(&mut quantize(&empty, &[]), 1).contains("no pictures"));
+    assert!(!output.exists());
+    let text = stdout(&mut quantize(&root().join("photos"), &[]));
+    assert!(text.contains("TensorFlow Lite") && text.contains("3 calibration samples"), "{text}");
+    let mut classify = depthwise();
+    classify.args(["classify", "--model"]).arg(&output).arg(root().join("photos/chelsea.png"));
+    let text = stdout(&mut classify);
+    assert!(text.lines().nth(1).unwrap().contains("cat"), "{text}");
+    assert!(stderr(&mut quantize(&root().join("photos"), &[]), 1).contains("--force"));
+    let bad = ["--force", "--observer", "percentile", "--percentile", "200"];
+    assert!(stderr(&mut quantize(&root().join("photos"), &bad), 1).contains("200"));
+}
+
 #[test]
 fn every_command_has_help_with_an_example() {
     for command in [
