@@ -3,7 +3,8 @@
 //! Row `oh` of the uncut result is `q*s + r` with `r < s`. The taps that reach it are
 //! `kh = r + j*s`, from rows `q - j`: a convolution of stride 1 for every remainder `r`, of
 //! `ceil(K / s)` taps in falling order. All remainders of both axes together are one convolution of
-//! `sh*sw` times the channels, whose pixels are then laid out as blocks.
+//! `sh*sw` times the channels, whose pixels are then laid out as blocks. Groups keep the remainders of
+//! their channels together, which a step in between brings into the order of blocks.
 
 use super::convolution::shared_weight;
 use super::{operand, optional};
@@ -11,10 +12,10 @@ use crate::error::LowerError;
 use crate::plan::{Arg, Builder, Operand, Packed};
 use depthwise_kernels::conv2d::{self, ConvSpec, PackedConvF32};
 use depthwise_kernels::gemm_f32::{GemmF32, GemmSpec, PackedGemmF32};
-use depthwise_kernels::layout::{DepthToSpaceOp, SliceOp};
+use depthwise_kernels::layout::{DepthToSpaceOp, GatherOp, SliceOp, View};
 use depthwise_layers::ir::Node;
 use depthwise_layers::{ConvTranspose2d, LayerError};
-use depthwise_tensor::{ConvGeometry, Hw, Nhwc, Pad2d, Shape};
+use depthwise_tensor::{ConvGeometry, Hw, Nhwc, Pad2d, Shape, Tensor};
 use std::sync::Arc;
 
 /// One axis of the convolution that stands for a transposed one.
@@ -53,14 +54,13 @@ pub(super) fn conv_transpose2d(
     b.need_f32(x)?;
     let (input, weights) = (b.shape(x), b.shape(w));
     let out = layer.output(&input, &weights)?;
-    if layer.groups != 1 {
-        return Err(LowerError::Unsupported(format!("{} groups", layer.groups)));
-    }
     let (geometry, skip) = geometry(layer, &input, &weights, out)?;
     let block = layer.stride;
+    let order = Order { groups: layer.groups, remainders: block.area(), channels: out.c };
     let packed = b.packed(w, optional(node, 2), |packer, w, bias| {
-        let w = phases(layer, &weights, geometry.kernel, w);
-        let bias: Option<Vec<f32>> = bias.map(|bias| bias.repeat(block.area()));
+        let w = phases(layer, &order, &weights, geometry.kernel, w);
+        let bias: Option<Vec<f32>> =
+            bias.map(|bias| order.rows().map(|(_, channel)| bias[channel]).collect());
         let (ic, oc, kernel) = (geometry.input.c, geometry.output.c, geometry.kernel);
         Ok(if geometry.is_pointwise() {
             Packed::Gemm(Arc::new(PackedGemmF32::pack_in(
@@ -72,7 +72,8 @@ pub(super) fn conv_transpose2d(
                 bias.as_deref(),
             )?))
         } else {
-            let packed = PackedConvF32::pack(packer.cpu, kernel, ic, oc, 1, &w, bias.as_deref())?;
+            let (cpu, groups) = (packer.cpu, geometry.groups);
+            let packed = PackedConvF32::pack(cpu, kernel, ic, oc, groups, &w, bias.as_deref())?;
             Packed::Conv(Arc::new(packed))
         })
     })?;
@@ -93,7 +94,18 @@ pub(super) fn conv_transpose2d(
         }
         _ => return Err(shared_weight()),
     }
-    let deep = Arg { operand: Operand::Buf(deep.0), view: deep.1 };
+    let mut deep = Arg { operand: Operand::Buf(deep.0), view: deep.1 };
+    if layer.groups > 1 && block.area() > 1 {
+        let places = Tensor::from_vec(&[geometry.output.c], order.places())?;
+        let places = Arg {
+            operand: Operand::Const(places.bytes().clone()),
+            view: View::dense(*places.shape()),
+        };
+        let sorted = b.temporary(shape(geometry.output)?);
+        let op = GatherOp::new(4, deep.view, 3, places.view, sorted.1, b.threads())?;
+        b.push(op, &[&deep, &places], &[sorted]);
+        deep = Arg { operand: Operand::Buf(sorted.0), view: sorted.1 };
+    }
     let wide = Nhwc { h: geometry.output.h * block.h, w: geometry.output.w * block.w, ..out };
     if wide == out {
         let result = b.output(node.outputs[0]);
@@ -146,13 +158,47 @@ fn geometry(
         stride: Hw::ONE,
         dilation: Hw::ONE,
         pad: Pad2d { top: rows.before, bottom: rows.after, left: cols.before, right: cols.after },
-        groups: 1,
+        groups: layer.groups,
     };
     Ok((geometry, Hw { h: rows.skip, w: cols.skip }))
 }
 
-/// The weights of the convolution, `sh*sw*OC, taps, taps, C`; zero where a remainder has fewer taps.
-fn phases(layer: &ConvTranspose2d, weights: &Shape, taps: Hw, w: &[f32]) -> Vec<f32> {
+/// The channels of the convolution: group by group, in it remainder by remainder.
+struct Order {
+    groups: usize,
+    remainders: usize,
+    /// Channels of the result.
+    channels: usize,
+}
+
+impl Order {
+    /// Remainder, and channel of the result, of every channel in order.
+    fn rows(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (remainders, in_group) = (self.remainders, self.channels / self.groups);
+        (0..self.groups).flat_map(move |group| {
+            (0..remainders * in_group).map(move |i| (i / in_group, group * in_group + i % in_group))
+        })
+    }
+
+    /// Where the channels of the first remainder lie, then those of the second, ..
+    fn places(&self) -> Vec<i64> {
+        let mut places = vec![0; self.remainders * self.channels];
+        for (place, (remainder, channel)) in self.rows().enumerate() {
+            places[remainder * self.channels + channel] = place as i64;
+        }
+        places
+    }
+}
+
+/// The weights of the convolution, `sh*sw*OC, taps, taps, C/groups`; zero where a remainder has fewer
+/// taps.
+fn phases(
+    layer: &ConvTranspose2d,
+    order: &Order,
+    weights: &Shape,
+    taps: Hw,
+    w: &[f32],
+) -> Vec<f32> {
     let [oc_all, kh_all, kw_all, depth] = [0, 1, 2, 3].map(|axis| weights[axis]);
     let (s, d) = (layer.stride, layer.dilation);
     // The tap of the transposed convolution behind tap `at` of remainder `r`.
@@ -161,15 +207,15 @@ fn phases(layer: &ConvTranspose2d, weights: &Shape, taps: Hw, w: &[f32]) -> Vec<
         (k.is_multiple_of(dilation) && k / dilation < all).then(|| k / dilation)
     };
     let mut phases = vec![0.0; s.area() * oc_all * taps.area() * depth];
-    for (row, out) in phases.chunks_exact_mut(depth.max(1)).enumerate() {
-        let (rest, tw) = (row / taps.w, row % taps.w);
-        let (rest, th) = (rest / taps.h, rest % taps.h);
-        let (phase, oc) = (rest / oc_all, rest % oc_all);
-        let kh = tap(phase / s.w, th, taps.h, s.h, d.h, kh_all);
-        let kw = tap(phase % s.w, tw, taps.w, s.w, d.w, kw_all);
-        if let (Some(kh), Some(kw)) = (kh, kw) {
-            let at = ((oc * kh_all + kh) * kw_all + kw) * depth;
-            out.copy_from_slice(&w[at..at + depth]);
+    let filters = phases.chunks_exact_mut((taps.area() * depth).max(1));
+    for ((phase, oc), filter) in order.rows().zip(filters) {
+        for (at, out) in filter.chunks_exact_mut(depth.max(1)).enumerate() {
+            let kh = tap(phase / s.w, at / taps.w, taps.h, s.h, d.h, kh_all);
+            let kw = tap(phase % s.w, at % taps.w, taps.w, s.w, d.w, kw_all);
+            if let (Some(kh), Some(kw)) = (kh, kw) {
+                let at = ((oc * kh_all + kh) * kw_all + kw) * depth;
+                out.copy_from_slice(&w[at..at + depth]);
+            }
         }
     }
     phases
