@@ -7,6 +7,7 @@ mod files;
 mod pooling;
 mod quantized;
 mod transposes;
+mod volumes;
 
 use depthwise_engine::formats::onnx::{self, wire};
 use depthwise_engine::layers::ir::interpret;

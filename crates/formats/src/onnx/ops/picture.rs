@@ -41,7 +41,7 @@ impl Space {
         match axes {
             1 => Ok(Space::Signal),
             2 => Ok(Space::Picture),
-            n => unsupported(format!("windows over {n} axes; 1 and 2 are supported")),
+            n => unsupported(format!("windows over {n} axes")),
         }
     }
 
@@ -128,6 +128,9 @@ pub(super) fn leave(c: &mut Context<'_, '_>, space: Space, y: ValueId) -> ValueI
 fn conv(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
     let (x, value, b) = (c.input(0)?, c.input(1)?, c.optional(2));
     let shape = c.weight_shape(value);
+    if shape.is_some_and(|shape| shape.rank() == 5) {
+        return Ok(vec![volume::conv(c, x, value, b)?]);
+    }
     Ok(vec![convolution(c, "", x, Filters { value, shape }, b)?])
 }
 

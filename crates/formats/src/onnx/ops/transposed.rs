@@ -2,7 +2,7 @@
 
 use super::context::{Context, Fail, unsupported};
 use super::picture::{Space, enter, leave};
-use super::{Row, row};
+use super::{Row, row, volume};
 use depthwise_layers::ir::ValueId;
 use depthwise_layers::{Activation, ConvTranspose2d, Reshape};
 use depthwise_tensor::{Hw, Pad2d, Tensor};
@@ -22,6 +22,9 @@ fn conv_transpose(c: &mut Context<'_, '_>) -> Result<Vec<ValueId>, Fail> {
         };
     };
     let taps = shape.get(2..).unwrap_or_default().to_vec();
+    if taps.len() == 3 {
+        return Ok(vec![volume::conv_transpose(c, x, w, b)?]);
+    }
     let space = Space::of(taps.len())?;
     let as_list = |taps: &[usize]| taps.iter().map(|&n| n as i64).collect::<Vec<_>>();
     if let Some(kernel) = c.ints_attr("kernel_shape")?
