@@ -19,6 +19,7 @@ use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
 use depthwise_engine::{Cpu, Graph, Model, Options, Shape, Tensor};
 use depthwise_formats::{Weights, safetensors, torch};
+use depthwise_layers::ir::ValueId;
 use depthwise_vision::{Normalize, Picture, Preprocess};
 use depthwise_zoo::{Checkpoint, EfficientNetLite, MobileNetV2, Network};
 use std::collections::BTreeMap;
@@ -214,13 +215,17 @@ fn golden(folder: &Path, stem: &str) -> Result<Weights> {
 
 fn of_file(folder: &Path, path: &Path, graph: Graph) -> Result<Subject> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let names = |ids: &[depthwise_layers::ir::ValueId], side: &str| -> Vec<String> {
-        ids.iter().map(|&id| format!("{side}/{}", graph.value(id).name)).collect()
-    };
+    // What a streaming network keeps is not in the golden file: it starts anew.
+    let kept = graph.states();
+    let inputs = graph.inputs().iter().enumerate();
+    let inputs = inputs.filter(|(at, _)| kept.iter().all(|state| state.input != *at));
+    let outputs = graph.outputs().iter().enumerate();
+    let outputs = outputs.filter(|(at, _)| kept.iter().all(|state| state.output != *at));
+    let name = |id: ValueId, side: &str| format!("{side}/{}", graph.value(id).name);
     Ok(Subject {
         golden: golden(folder, &stem)?,
-        inputs: names(graph.inputs(), "in"),
-        outputs: names(graph.outputs(), "out"),
+        inputs: inputs.map(|(_, &id)| name(id, "in")).collect(),
+        outputs: outputs.map(|(_, &id)| name(id, "out")).collect(),
         name: stem,
         graph,
         relative: RELATIVE,
