@@ -210,7 +210,11 @@ fn detect() -> Cpu {
 #[cfg(target_arch = "aarch64")]
 fn detect() -> Cpu {
     use std::arch::is_aarch64_feature_detected as has;
-    let ext = Extensions { dotprod: has!("dotprod"), i8mm: has!("i8mm"), ..Extensions::default() };
+    let ext = Extensions {
+        dotprod: has!("dotprod"),
+        i8mm: has!("i8mm") && has!("dotprod"),
+        ..Extensions::default()
+    };
     Cpu { isa: if has!("neon") { Isa::Neon } else { Isa::Scalar }, ext }
 }
 

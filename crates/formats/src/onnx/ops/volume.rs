@@ -101,6 +101,8 @@ impl Filters {
         let groups = usize::try_from(c.int_or("group", 1)?).unwrap_or(0);
         let dims = weights.shape().dims();
         let fits = dims.len() == 5 && groups > 0 && dims[0].is_multiple_of(groups);
+        // Without elements nothing bounds the number of filters.
+        let fits = fits && weights.elements() > 0;
         if !fits || dims[2] > MAX_SLICES {
             return unsupported(format!("filters {} in {groups} groups", weights.shape()));
         }
